@@ -1,0 +1,1 @@
+"""The cluster client: submits training jobs and promotes bundles."""

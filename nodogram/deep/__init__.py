@@ -1,0 +1,1 @@
+"""Deep features through ONNX Runtime."""

@@ -1,0 +1,1 @@
+"""Readers and the one preprocessing path: files to Case, Case to PreparedCase."""

@@ -1,0 +1,1 @@
+"""PyRadiomics features of a prepared case."""

@@ -1,0 +1,1 @@
+"""Statistics: pure functions, each checked against an outside reference."""

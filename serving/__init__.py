@@ -1,0 +1,1 @@
+"""The server: HTTP and gRPC adapters over one predictor."""
