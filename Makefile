@@ -1,0 +1,45 @@
+# Every target sets up what it needs. PYTHON must be 3.11.
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+BIN := .venv/bin
+# OpenMP workers that spin while others wait cost more than they gain where tests and fits share few cores.
+export OMP_WAIT_POLICY ?= passive
+
+.PHONY: setup check test demo bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo   synthetic patients -> training -> bundle -> prediction -> report, in demo/"
+	@echo "make test   the test suite        make check  style, types, import contracts"
+	@echo "make bench  the benchmarks        make setup  just the virtual environment"
+
+setup: .venv/.complete
+
+# The order matters: PyRadiomics builds against the installed NumPy, without isolation and without a cached wheel.
+.venv/.complete: requirements/build.txt requirements/constraints.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is required, found " + sys.version.split()[0] + "; call make with PYTHON=/path/to/python3.11")'
+	@command -v cc >/dev/null || { echo "a C compiler (cc) is required to build PyRadiomics, for example: apt-get install gcc libc6-dev"; exit 1; }
+	$(PYTHON) -m venv --clear .venv
+	$(BIN)/pip install -q -r requirements/build.txt
+	@echo "building PyRadiomics ..."
+	$(BIN)/pip install -q --no-cache-dir --no-build-isolation --no-deps -c requirements/constraints.txt pyradiomics==3.0.1
+	@echo "installing the training and development packages (about 1 GB, one to three minutes) ..."
+	$(BIN)/pip install -q -c requirements/constraints.txt -e ".[train]" --group dev
+	@touch $@
+
+check: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+test: setup
+	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+demo: setup
+	$(BIN)/nodogram demo --out demo
+
+bench: setup
+	$(BIN)/python benchmarks/finetune.py
+
+clean:
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

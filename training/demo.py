@@ -1,0 +1,77 @@
+"""The demonstration: every step a user would take, on patients that never existed."""
+
+from __future__ import annotations
+
+import csv
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress
+
+from nodogram.bundle import load_bundle
+from nodogram.case import Case
+from nodogram.imaging.load import load_case
+from nodogram.predict import predict
+from nodogram.present import render_prediction, write_prediction
+from nodogram.self_test import reproduce
+from nodogram.synthesis.cohort import write_cohort
+from training.cohort import load_cohort
+from training.progress import RunProgress
+from training.run import PHASES, RunOptions, train_run
+from training.terminal import print_results
+
+SEED = 2025
+SIGNAL = 1.0
+
+
+def run_demo(out: Path, patient_count: int, jobs: int) -> None:
+    """Make a cohort, train on it, verify the bundle and predict a held-out patient with it."""
+    console = Console(stderr=True)
+    started = time.monotonic()
+    console.rule("[bold]nodogram demo: synthetic patients, no real person behind them")
+    cohort = _synthesize(out / "cohort", patient_count, jobs, console)
+    run = out / "run"
+    progress = RunProgress(PHASES, console)
+    results = train_run(cohort, "demo", run, RunOptions(resume=True, jobs=jobs), progress)
+    bundle = load_bundle(run / "bundle")
+    for answer in reproduce(bundle):
+        console.print(f"known answer {answer.name} reproduced within {answer.probability_difference:.1g}", highlight=False)
+    case = _held_out_case(cohort, run / "predictions.csv")
+    prediction = predict(case, bundle)
+    write_prediction(prediction, bundle, out / "prediction")
+    print_results(results, run, console)
+    console.print(f"\nA held-out patient, {case.case_id}:", highlight=False)
+    render_prediction(prediction, bundle, Console(), out / "prediction")
+    console.print("\nThe same on the command line:", highlight=False)
+    console.print(_command(case, cohort, run), highlight=False, soft_wrap=True, markup=False)
+    console.rule(f"[bold]done in {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+def _synthesize(folder: Path, patient_count: int, jobs: int, console: Console) -> Path:
+    with Progress(console=console, transient=True) as bars:
+        task = bars.add_task("      synthetic patients", total=patient_count)
+        write_cohort(
+            folder,
+            patient_count=patient_count,
+            seed=SEED,
+            signal=SIGNAL,
+            image_format="dicom",
+            jobs=jobs,
+            progress=lambda *_: bars.advance(task),
+        )
+    console.print(f"{patient_count} synthetic patients as DICOM series with RTSTRUCT or SEG in {folder}", highlight=False)
+    return folder
+
+
+def _held_out_case(cohort: Path, predictions: Path) -> Case:
+    with predictions.open(encoding="utf-8", newline="") as stream:
+        chosen = next(row["patient_id"] for row in csv.DictReader(stream) if row["split"] == "test")
+    patient = next(p for p in load_cohort(cohort).patients if p.patient_id == chosen)
+    return load_case(chosen, patient.image, patient.roi, roi_name=patient.roi_name, clinical=patient.clinical)
+
+
+def _command(case: Case, cohort: Path, run: Path) -> str:
+    patient = next(p for p in load_cohort(cohort).patients if p.patient_id == case.case_id)
+    findings = " ".join(f"--set {name}={value}" for name, value in patient.clinical.items())
+    return f"  nodogram predict --bundle {run / 'bundle'} --image {patient.image} --roi {patient.roi} {findings}"

@@ -1,0 +1,44 @@
+"""The end of a run on the terminal: the answer first, honest figures beside apparent ones."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from training.results import Estimate, ModelPerformance, RunResults, Sample
+
+NAMES = {"clinical": "clinical", "radiomics": "radiomics", "deep": "deep", "dlr": "DLR", "nomogram": "nomogram"}
+
+
+def print_results(results: RunResults, out: Path, console: Console) -> None:
+    """Print AUCs of the models of Table 5, warnings and where everything is."""
+    table = Table(title=f"AUC for {results.outcome_name}, 95 % interval", title_justify="left", header_style="bold")
+    table.add_column("model")
+    for heading in ("apparent (optimistic)", "out of fold", "test"):
+        table.add_column(heading, justify="right")
+    for name in NAMES:
+        rows = [m for m in results.models if m.feature_set == name and m.chosen]
+        if rows:
+            samples: tuple[Sample, ...] = ("development_apparent", "development_out_of_fold", "test")
+            table.add_row(NAMES[name], *(_auc(rows, sample) for sample in samples))
+    console.print(table)
+    for warning in results.warnings:
+        console.print(f"[yellow]![/] {warning}", highlight=False)
+    console.print(f"bundle  {out / 'bundle'}  {results.bundle_digest[:12]}", highlight=False, soft_wrap=True)
+    console.print(f"report  {out / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
+
+
+def _auc(rows: list[ModelPerformance], sample: Sample) -> str:
+    for row in rows:
+        if row.sample == sample:
+            return _interval(row.auc)
+    return "–"
+
+
+def _interval(estimate: Estimate) -> str:
+    if estimate.value is None:
+        return "–"
+    bounds = "" if estimate.low is None else f" ({estimate.low:.3f}–{estimate.high:.3f})"
+    return f"{estimate.value:.3f}{bounds}"
