@@ -11,7 +11,7 @@ import hashlib
 import json
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -192,7 +192,6 @@ def load_bundle(path: Path, *, providers: Sequence[str] = ("CPUExecutionProvider
         radiomics = read_document(folder / RADIOMICS, FeatureManifest)
         check_pyradiomics_version(radiomics.pyradiomics_version)
     dlr = DlrModel.load(folder, read_document(folder / DLR, DlrDocument))
-    nomogram = parse_document(folder / NOMOGRAM, Nomogram.from_document)
     answers = sorted((folder / CASES).glob("*/expected.json"))
     return ModelBundle(
         folder=folder,
@@ -200,7 +199,7 @@ def load_bundle(path: Path, *, providers: Sequence[str] = ("CPUExecutionProvider
         radiomics=radiomics,
         backbone=OnnxBackbone.load(folder / BACKBONE, providers=providers, threads=threads) if dlr.needs_backbone else None,
         dlr=dlr,
-        nomogram=nomogram,
+        nomogram=read_document(folder / NOMOGRAM, Nomogram),
         reference=read_document(folder / REFERENCE, Reference),
         known_answers=tuple(read_document(file, KnownAnswer) for file in answers),
     )
@@ -264,16 +263,8 @@ def read_document(path: Path, kind: type[_Document]) -> _Document:
     BundleError
         ``BUNDLE_MANIFEST_INVALID`` naming file and key.
     """
-    return parse_document(path, kind.model_validate)
-
-
-_Parsed = TypeVar("_Parsed")
-
-
-def parse_document(path: Path, parse: Callable[[Any], _Parsed]) -> _Parsed:
-    """Parse one JSON file of a bundle with a function that may reject it; see :func:`read_document`."""
     try:
-        return parse(_read_json(path))
+        return kind.model_validate(_read_json(path))
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
@@ -292,7 +283,7 @@ def list_files(folder: Path) -> dict[str, str]:
     return {p.relative_to(folder).as_posix(): file_digest(p) for p in files if p.name != MANIFEST or p.parent != folder}
 
 
-def _read_json(path: Path) -> Any:  # noqa: ANN401 - JSON has no narrower type
+def _read_json(path: Path) -> Any:
     if not path.is_file():
         raise BundleError(Reason.BUNDLE_FILE_MISSING, f"{path.name} is absent")
     try:
@@ -308,7 +299,9 @@ def _unpack(path: Path) -> Path:
         with tarfile.open(path) as archive:
             archive.extractall(target, filter="data")
     except (tarfile.TarError, OSError) as error:
-        raise BundleError(Reason.BUNDLE_NOT_FOUND, f"{path.name} is neither a bundle folder nor a readable tar: {error}") from error
+        raise BundleError(
+            Reason.BUNDLE_NOT_FOUND, f"{path.name} is neither a bundle folder nor a readable tar: {error}"
+        ) from error
     manifests = sorted(target.rglob(MANIFEST), key=lambda p: len(p.parts))
     return manifests[0].parent if manifests else target
 

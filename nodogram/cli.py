@@ -23,7 +23,15 @@ from nodogram.errors import NodogramError, Reason, SurroundingsError
 
 COMMAND_GROUP = "nodogram.commands"
 # Which extra brings the packages of a command that is not installed.
-EXTRAS = {"cohort": "train", "train": "train", "extract": "train", "evaluate": "train", "demo": "train", "serve": "serve", "deploy": "deploy"}
+EXTRAS = {
+    "cohort": "train",
+    "train": "train",
+    "extract": "train",
+    "evaluate": "train",
+    "demo": "train",
+    "serve": "serve",
+    "deploy": "deploy",
+}
 
 app = typer.Typer(
     name="nodogram",
@@ -49,7 +57,9 @@ def root(
         typer.echo(f"nodogram {__version__}")
         raise typer.Exit
     level = logging.INFO if verbose else logging.WARNING
-    logging.basicConfig(level=level, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_path=False)])
+    logging.basicConfig(
+        level=level, format="%(message)s", handlers=[RichHandler(console=Console(stderr=True), show_path=False)]
+    )
 
 
 @app.command("predict")
@@ -149,7 +159,9 @@ def _add(entry: metadata.EntryPoint) -> None:
         command: Any = entry.load()
     except ModuleNotFoundError as error:
         missing = error.name or "a package"
-        app.command(entry.name, help=f"Not installed: needs the extra '{EXTRAS.get(entry.name, 'train')}'.")(_refusal(entry.name, missing))
+        app.command(entry.name, help=f"Not installed: needs the extra '{EXTRAS.get(entry.name, 'train')}'.")(
+            _refusal(entry.name, missing)
+        )
         return
     if isinstance(command, typer.Typer):
         app.add_typer(command, name=entry.name)

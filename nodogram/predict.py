@@ -16,10 +16,8 @@ from nodogram.errors import BundleError, Reason
 from nodogram.features import FeatureVector
 from nodogram.imaging.crop import center_crop
 from nodogram.imaging.prepare import PreparedCase, prepare
-from nodogram.nomogram import NomogramReading
+from nodogram.nomogram import SCORE, NomogramReading
 from nodogram.radiomics.extract import extract
-
-SCORE = "dlr_score"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +157,9 @@ def _envelope_notes(case: Case, bundle: ModelBundle) -> list[QualityNote]:
         ("convolution kernel", case.source.convolution_kernel, envelope.convolution_kernels),
     ):
         if value and seen and value not in seen:
-            notes.append(QualityNote(NoteCode.OUTSIDE_ACQUISITION_ENVELOPE, f"{what} {value}; development saw {', '.join(seen)}"))
+            notes.append(
+                QualityNote(NoteCode.OUTSIDE_ACQUISITION_ENVELOPE, f"{what} {value}; development saw {', '.join(seen)}")
+            )
     return notes
 
 

@@ -104,7 +104,10 @@ def render_bundle(bundle: ModelBundle, console: Console) -> None:
         ("intended use", manifest.intended_use),
         ("predictors", ", ".join(["DLR score", *(p.label for p in manifest.predictors)])),
         ("classifier", training.classifier),
-        ("features", f"{len(bundle.dlr.required_names('radiomics.'))} radiomic, {len(bundle.dlr.required_names('deep.'))} deep"),
+        (
+            "features",
+            f"{len(bundle.dlr.required_names('radiomics.'))} radiomic, {len(bundle.dlr.required_names('deep.'))} deep",
+        ),
         ("weights", training.initial_weights),
         ("trained on", f"{training.development_count} patients, {training.development_event_count} with the outcome"),
         ("tested on", f"{training.test_count} patients"),

@@ -15,3 +15,51 @@ def test_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"outside reference data absent: {folder} (set NODOGRAM_TEST_DATA)")
     return folder
+
+
+TINY_RECIPE = (
+    ('name = "sound"', 'name = "tiny"'),
+    ('image_types = ["Original", "Wavelet", "LoG"]', 'image_types = ["Original", "LoG"]'),
+    ("log_sigma_mm = [1.0, 2.0, 3.0, 4.0, 5.0]", "log_sigma_mm = [2.0]"),
+    ("resize_px = 256", "resize_px = 64"),
+    ("input_px = 224", "input_px = 48"),
+    ("folds = 5", "folds = 3"),
+    ("inner_folds = 5", "inner_folds = 3"),
+    ("maximum_epochs = 20", "maximum_epochs = 1"),
+    ('initial_weights = ["imagenet", "none"]', 'initial_weights = ["none"]'),
+    ('names = ["LR", "SVM", "RF", "ExtraTrees", "XGBoost", "LightGBM", "MLP"]', 'names = ["LR", "SVM", "XGBoost"]'),
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a recipe of the same structure as ``sound`` that runs in seconds."""
+    text = (Path(__file__).parents[1] / "training" / "recipes" / "sound.toml").read_text(encoding="utf-8")
+    for old, new in TINY_RECIPE:
+        lines = [new if line.split("  #")[0].strip() == old else line for line in text.splitlines()]
+        assert lines != text.splitlines(), old
+        text = "\n".join(lines)
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(text + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a synthetic cohort of 40 patients with a strong signal, as NIfTI."""
+    from nodogram.synthesis.cohort import write_cohort
+
+    folder = tmp_path_factory.mktemp("cohort")
+    write_cohort(folder, patient_count=40, seed=5, signal=1.0, image_format="nifti", matrix=160, slice_count=40, jobs=2)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tiny_recipe: Path) -> Path:
+    """Return the folder of a finished run: the whole chain, small."""
+    from training.progress import RunProgress
+    from training.run import PHASES, RunOptions, train_run
+
+    out = tmp_path_factory.mktemp("run") / "run"
+    train_run(tiny_cohort, str(tiny_recipe), out, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
+    return out

@@ -24,11 +24,11 @@ from nodogram.bundle import (
 )
 from nodogram.case import ClinicalRecord
 from nodogram.clinical import ClinicalPredictor
-from nodogram.dlr import BranchDocument, DlrDocument, DlrModel
+from nodogram.dlr import PROBABILITY_CLIP, BranchDocument, DlrDocument, DlrModel
 from nodogram.errors import Reason, TrainingError
 from nodogram.imaging.volume_file import write_mask_file, write_volume_file
-from nodogram.predict import SCORE
-from nodogram.radiomics.manifest import FeatureManifest
+from nodogram.nomogram import SCORE
+from nodogram.radiomics.manifest import build_manifest
 from nodogram.self_test import IMAGE, ROI, known_answer, predict_known
 from nodogram.synthesis.phantom import synthesize_patient
 from training.chain import Chain
@@ -37,7 +37,7 @@ from training.cohort import Cohort
 from training.crossfit import FinalFit, TrainingData
 from training.extraction import Acquisition
 from training.recipe import Recipe
-from training.scoring import PROBABILITY_CLIP, NomogramStage
+from training.scoring import NomogramStage
 from training.splits import Split
 
 PROBABILITY_PARITY = 1e-6
@@ -138,8 +138,8 @@ def _write_parts(model: FittedModel, document: DlrDocument, work: Path) -> None:
     if model.final.backbone_file is not None and any(n.startswith("deep.") for b in document.branches for n in b.features):
         shutil.copyfile(model.final.backbone_file, work / bundle.BACKBONE)
     if model.recipe.radiomics.enabled:
-        bundle.write_document(work / bundle.RADIOMICS, FeatureManifest.of(model.recipe.model))
-    bundle.write_document(work / bundle.NOMOGRAM, model.stage.fit.nomogram.to_document())
+        bundle.write_document(work / bundle.RADIOMICS, build_manifest(model.recipe.model))
+    bundle.write_document(work / bundle.NOMOGRAM, model.stage.fit.nomogram)
     bundle.write_document(work / bundle.REFERENCE, _reference(model))
     (work / bundle.MODEL_CARD).write_text(_model_card(model), encoding="utf-8")
 

@@ -101,4 +101,7 @@ def freeze_threshold(
     if settings.threshold_rule == "youden":
         return youden_threshold(outcome, probability), f"maximum Youden index on {sample} development probabilities"
     value = threshold_for_sensitivity(outcome, probability, settings.minimum_sensitivity)
-    return value, f"highest threshold with sensitivity of at least {settings.minimum_sensitivity:.2f} on {sample} development probabilities"
+    return (
+        value,
+        f"highest threshold with sensitivity of at least {settings.minimum_sensitivity:.2f} on {sample} development probabilities",
+    )

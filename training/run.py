@@ -22,7 +22,7 @@ from nodogram.errors import CohortError, Reason, TrainingError
 from nodogram.features import FeatureTable
 from nodogram.settings import canonical_json
 from training.cohort import Cohort, Patient, read_cohort
-from training.crossfit import FinalFit, FoldResult, TrainingData, fit_final, fit_fold, write_atomically
+from training.crossfit import FoldResult, TrainingData, fit_final, fit_fold, write_atomically
 from training.evaluate import Evaluation, evaluate_run
 from training.export import FittedModel, software_versions, write_bundle
 from training.extraction import (
@@ -93,7 +93,9 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
     _write_features(data, out)
 
     weights = resolve_initial_weights(recipe.finetune.initial_weights if recipe.network.enabled else ("none",))
-    progress.phase(f"Cross-fitting: the whole chain in {len(split.folds)} folds of {len(split.development)} development patients")
+    progress.phase(
+        f"Cross-fitting: the whole chain in {len(split.folds)} folds of {len(split.development)} development patients"
+    )
     progress.say(f"backbone starts from: {weights.description}")
     folds = []
     with progress.steps("fold", len(split.folds)) as advance:
@@ -132,7 +134,9 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
     progress.say(f"bundle {bundle_digest[:12]}")
 
     progress.phase(f"Evaluation: {len(split.test)} test patients through the reloaded bundle")
-    evaluation = evaluate_run(out / "bundle", patients, split, data, tuple(folds), final, fitted, recipe, options.jobs, progress)
+    evaluation = evaluate_run(
+        out / "bundle", patients, split, data, tuple(folds), final, fitted, recipe, options.jobs, progress
+    )
     _write_predictions(evaluation, split, data.outcome, out)
 
     progress.phase("Tables, figures, report")
@@ -178,7 +182,9 @@ def _read(path: Path, options: RunOptions, progress: RunProgress) -> tuple[Cohor
     if cohort is None or (errors and options.strict) or any(p.patient_id is None for p in errors):
         first = errors[0]
         raise CohortError(first.reason, f"{first.message} ({len(errors)} errors in the cohort table)")
-    progress.say(f"{len(cohort.patients)} patients, {sum(p.outcome for p in cohort.patients)} with {cohort.definition.outcome.name}")
+    progress.say(
+        f"{len(cohort.patients)} patients, {sum(p.outcome for p in cohort.patients)} with {cohort.definition.outcome.name}"
+    )
     excluded = {p.patient_id: p.reason.value for p in errors}
     return cohort, Counter(excluded.values())
 
@@ -223,7 +229,9 @@ def _extract(cohort: Cohort, recipe: Recipe, options: RunOptions, work: Path, pr
                 advance("")
         collected.append(cases)
     if failures and options.strict:
-        raise CohortError(failures[0].reason, f"{len(failures)} cases cannot be used and --strict was given: {failures[0].message}")
+        raise CohortError(
+            failures[0].reason, f"{len(failures)} cases cannot be used and --strict was given: {failures[0].message}"
+        )
     return Extracted(collected[0], collected[1], tuple(sorted(failures, key=lambda f: f.label)))
 
 
@@ -296,7 +304,9 @@ def _write_features(data: TrainingData, out: Path) -> None:
 def _write_predictions(evaluation: Evaluation, split: Split, outcome: Mapping[str, int], out: Path) -> None:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(["patient_id", "split", "outcome", "dlr_score_oof", "probability_apparent", "probability_oof", "probability"])
+    writer.writerow(
+        ["patient_id", "split", "outcome", "dlr_score_oof", "probability_apparent", "probability_oof", "probability"]
+    )
     for c in split.development:
         row = evaluation.development[c]
         writer.writerow([c, "development", outcome[c], *(repr(v) for v in row), ""])
@@ -307,4 +317,3 @@ def _write_predictions(evaluation: Evaluation, split: Split, outcome: Mapping[st
 
 def _chosen(fold: FoldResult) -> str:
     return ", ".join(f"{s.branch} {s.classifier} on {len(s.names)} features" for s in fold.selections)
-

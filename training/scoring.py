@@ -15,17 +15,13 @@ from numpy.typing import NDArray
 
 from nodogram.case import ClinicalRecord
 from nodogram.clinical import ClinicalPredictor
-from nodogram.dlr import logit
-from nodogram.nomogram import Nomogram
-from nodogram.predict import SCORE
+from nodogram.dlr import expit, logit
+from nodogram.nomogram import SCORE, Nomogram
 from training.clinical_fit import ClinicalFit, clinical_tables
 from training.crossfit import FoldResult
 from training.logistic import fit_logistic
 from training.nomogram_fit import NomogramFit, fit_nomogram
 from training.recipe import Recipe
-
-# Probabilities of 0 and 1 from tree ensembles would be infinite on the logit scale.
-PROBABILITY_CLIP = 1e-3
 
 
 @dataclass(frozen=True)
@@ -70,7 +66,7 @@ def calibrate(probability: NDArray[np.float64], outcome: NDArray[np.int64], meth
     """
     if method == "none":
         return ScoreCalibration(1.0, 0.0)
-    x = logit(probability, PROBABILITY_CLIP)
+    x = logit(probability)
     prevalence = float(outcome.mean())
     flat = ScoreCalibration(
         0.0, float(np.log(prevalence / (1 - prevalence))), "the DLR score ranked no better than chance: it is constant"
@@ -83,8 +79,8 @@ def calibrate(probability: NDArray[np.float64], outcome: NDArray[np.int64], meth
 
 def score_value(probability: NDArray[np.float64], calibration: ScoreCalibration, scale: str) -> NDArray[np.float64]:
     """Return the score on the scale the nomogram uses: calibrated logit, or calibrated probability."""
-    linear = calibration.slope * logit(probability, PROBABILITY_CLIP) + calibration.intercept
-    return linear if scale == "logit" else 1.0 / (1.0 + np.exp(-linear))
+    linear = calibration.slope * logit(probability) + calibration.intercept
+    return linear if scale == "logit" else expit(linear)
 
 
 def fit_stage(
@@ -95,6 +91,7 @@ def fit_stage(
     recipe: Recipe,
     *,
     screening: tuple[list[ClinicalRecord], NDArray[np.int64]] | None = None,
+    with_interval: bool = True,
 ) -> NomogramStage:
     """Calibrate the score, screen clinical predictors and fit the nomogram on the same patients.
 
@@ -102,6 +99,8 @@ def fit_stage(
     ----------
     screening
         Records and outcomes the clinical predictors are screened on, where the recipe looks beyond these patients.
+    with_interval
+        ``False`` for refits whose coefficients alone are wanted.
     """
     calibration = calibrate(probability, outcome, recipe.score.calibration)
     clinical = None
@@ -111,7 +110,7 @@ def fit_stage(
         clinical = clinical_tables(candidates, screen_records, screen_outcome, recipe.clinical)
         kept = tuple(p for p in candidates if p.name in clinical.kept)
     score = score_value(probability, calibration, recipe.score.scale)
-    fit = fit_nomogram(score, kept, records, outcome, recipe.clinical)
+    fit = fit_nomogram(score, kept, records, outcome, recipe.clinical, with_interval=with_interval)
     return NomogramStage(calibration, clinical, kept, fit, recipe.score.scale)
 
 
@@ -133,6 +132,7 @@ def held_out_nomogram(
             [records[c] for c in fold.fit],
             candidates,
             recipe,
+            with_interval=False,
         )
         held_out = stage.probability(np.array(fold.dlr_held_out), [records[c] for c in fold.held_out])
         result.update(zip(fold.held_out, (float(p) for p in held_out), strict=True))

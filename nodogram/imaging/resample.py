@@ -57,7 +57,8 @@ def filter_margin_mm(
     sigma_mm
         Standard deviation of the Laplacian of Gaussian, mm.
     """
-    voxels, distance_mm = MARGIN_VOXELS.get(image_type, 0), LOG_MARGIN_SIGMAS * sigma_mm if image_type == "LoG" else 0.0
+    voxels = MARGIN_VOXELS.get(image_type, 0)
+    distance_mm = LOG_MARGIN_SIGMAS * sigma_mm if image_type == "LoG" else 0.0
     z, y, x = (max(voxels * spacing, distance_mm) for spacing in spacing_mm)
     return z, y, x
 

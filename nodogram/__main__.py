@@ -1,0 +1,5 @@
+"""``python -m nodogram``."""
+
+from nodogram.cli import main
+
+main()

@@ -1,0 +1,139 @@
+"""Decisions at a threshold: confusion matrix, its proportions with Wilson intervals, and rules that fix a threshold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from nodogram.stats.discrimination import roc_curve
+
+
+@dataclass(frozen=True)
+class Proportion:
+    """A share with its Wilson interval; all ``None`` where the denominator is zero.
+
+    References
+    ----------
+    Wilson 1927, doi:10.1080/01621459.1927.10502953.
+    """
+
+    count: int
+    total: int
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @staticmethod
+    def of(count: int, total: int, level: float = 0.95) -> Proportion:
+        """Return count / total with its interval."""
+        if total == 0:
+            return Proportion(count, total, None, None, None)
+        z2 = float(norm.ppf(0.5 + level / 2)) ** 2
+        share = count / total
+        center = (share + z2 / (2 * total)) / (1 + z2 / total)
+        half = float(np.sqrt(z2 * (share * (1 - share) / total + z2 / (4 * total**2)))) / (1 + z2 / total)
+        # At 0 and n the closed form ends exactly at the bound; rounding must not push it past.
+        low = 0.0 if count == 0 else center - half
+        high = 1.0 if count == total else center + half
+        return Proportion(count, total, share, low, high)
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Counts of a 2x2 decision table and what follows from them."""
+
+    true_positive: int
+    false_negative: int
+    false_positive: int
+    true_negative: int
+
+    @property
+    def total(self) -> int:
+        """Number of patients."""
+        return self.true_positive + self.false_negative + self.false_positive + self.true_negative
+
+    @property
+    def accuracy(self) -> Proportion:
+        """Share decided correctly."""
+        return Proportion.of(self.true_positive + self.true_negative, self.total)
+
+    @property
+    def no_information_rate(self) -> float:
+        """Accuracy of always naming the larger class."""
+        events = self.true_positive + self.false_negative
+        return max(events, self.total - events) / self.total
+
+    @property
+    def sensitivity(self) -> Proportion:
+        """Share of positives found."""
+        return Proportion.of(self.true_positive, self.true_positive + self.false_negative)
+
+    @property
+    def specificity(self) -> Proportion:
+        """Share of negatives cleared."""
+        return Proportion.of(self.true_negative, self.true_negative + self.false_positive)
+
+    @property
+    def ppv(self) -> Proportion:
+        """Positive predictive value at the prevalence of these patients."""
+        return Proportion.of(self.true_positive, self.true_positive + self.false_positive)
+
+    @property
+    def npv(self) -> Proportion:
+        """Negative predictive value at the prevalence of these patients."""
+        return Proportion.of(self.true_negative, self.true_negative + self.false_negative)
+
+    @property
+    def f1(self) -> float | None:
+        """Harmonic mean of sensitivity and PPV."""
+        denominator = 2 * self.true_positive + self.false_positive + self.false_negative
+        return 2 * self.true_positive / denominator if denominator else None
+
+    @property
+    def mcc(self) -> float | None:
+        """Matthews correlation coefficient."""
+        tp, fn, fp, tn = self.true_positive, self.false_negative, self.false_positive, self.true_negative
+        denominator = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+        return float((tp * tn - fp * fn) / np.sqrt(float(denominator))) if denominator else None
+
+
+def confusion(outcome: NDArray[np.int64], probability: NDArray[np.float64], threshold: float) -> Confusion:
+    """Count decisions; a probability at the threshold counts as positive.
+
+    Parameters
+    ----------
+    outcome
+        (n,), 0 or 1.
+    probability
+        (n,).
+    """
+    positive, event = probability >= threshold, outcome == 1
+    return Confusion(
+        true_positive=int((positive & event).sum()),
+        false_negative=int((~positive & event).sum()),
+        false_positive=int((positive & ~event).sum()),
+        true_negative=int((~positive & ~event).sum()),
+    )
+
+
+def youden_threshold(outcome: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
+    """Return the threshold with the largest sensitivity + specificity - 1; of equals the highest.
+
+    References
+    ----------
+    Youden 1950, doi:10.1002/1097-0142(1950)3:1<32::AID-CNCR2820030106>3.0.CO;2-3.
+    """
+    curve = roc_curve(outcome, probability)
+    index = curve.true_positive_rate - curve.false_positive_rate
+    return float(curve.threshold[1:][np.argmax(index[1:])])
+
+
+def threshold_for_sensitivity(outcome: NDArray[np.int64], probability: NDArray[np.float64], minimum: float) -> float:
+    """Return the highest threshold whose sensitivity is at least ``minimum`` (0 to 1)."""
+    curve = roc_curve(outcome, probability)
+    # A sensitivity of k/n must not fail a minimum it equals but for rounding.
+    reached = np.flatnonzero(curve.true_positive_rate >= minimum - 1e-12)
+    return float(curve.threshold[max(int(reached[0]), 1)])
