@@ -78,7 +78,7 @@ def evaluate_run(
     """Evaluate every model of a run."""
     served = predict_patients(bundle, [p for p in patients if p.patient_id in set(split.test)], jobs, progress)
     _check_served(served, split, data, final, fitted)
-    models = [*_chain_models(split, data, folds, final), *_stacked_models(split, data, folds, final, fitted, recipe, served)]
+    models = [*_chain_models(split, data, folds, final), *_stacked_models(split, data, folds, fitted, recipe, served)]
     rows = [row for model in models for row in performance_rows(model, data.outcome, recipe.evaluation)]
     development = {
         c: (fitted.out_of_fold[c], fitted.apparent_probability[c], fitted.held_out_probability[c]) for c in split.development
@@ -187,12 +187,11 @@ def _stacked_models(
     split: Split,
     data: TrainingData,
     folds: tuple[FoldResult, ...],
-    final: FinalFit,
     fitted: FittedNomogram,
     recipe: Recipe,
     served: Scores,
 ) -> list[Scored]:
-    """Clinical model, chosen DLR and nomogram."""
+    """Clinical model and nomogram."""
     models = []
     if fitted.stage.kept:
         models.append(_clinical_model(split, data, folds, fitted, recipe))
@@ -240,7 +239,8 @@ def _check_served(served: Scores, split: Split, data: TrainingData, final: Final
     if not difference <= SERVED_PARITY:
         raise TrainingError(
             Reason.EXPORT_PARITY_FAILED,
-            f"the reloaded bundle differs from the fitted model by {difference:.2g} on the test patients; at most {SERVED_PARITY:g} is allowed",
+            f"the reloaded bundle differs from the fitted model by {difference:.2g} on the test patients; "
+            f"at most {SERVED_PARITY:g} is allowed",
         )
 
 

@@ -196,7 +196,8 @@ def _check_parity(model: FittedModel, dlr: DlrModel) -> None:
     if not difference <= PROBABILITY_PARITY:
         raise TrainingError(
             Reason.EXPORT_PARITY_FAILED,
-            f"the exported DLR score differs from the fitted one by {difference:.2g}; at most {PROBABILITY_PARITY:g} is allowed",
+            f"the exported DLR score differs from the fitted one by {difference:.2g}; "
+            f"at most {PROBABILITY_PARITY:g} is allowed",
         )
 
 

@@ -103,5 +103,6 @@ def freeze_threshold(
     value = threshold_for_sensitivity(outcome, probability, settings.minimum_sensitivity)
     return (
         value,
-        f"highest threshold with sensitivity of at least {settings.minimum_sensitivity:.2f} on {sample} development probabilities",
+        f"highest threshold with sensitivity of at least {settings.minimum_sensitivity:.2f} "
+        f"on {sample} development probabilities",
     )

@@ -38,7 +38,7 @@ from training.recipe import Recipe, load_recipe
 from training.report.write import write_all
 from training.results import FlowStep, RunResults
 from training.splits import Split, make_split
-from training.summary import run_results
+from training.summary import Findings, run_results
 from training.weights import resolve_initial_weights
 
 PHASES = 7
@@ -140,20 +140,23 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
     _write_predictions(evaluation, split, data.outcome, out)
 
     progress.phase("Tables, figures, report")
-    results = run_results(
+    findings = Findings(
         cohort=cohort,
+        patients=patients,
         recipe=recipe,
         recipe_digest=recipe_digest,
         bundle_digest=bundle_digest,
-        weights=weights.description if recipe.network.enabled else "no network",
+        initial_weights=weights.description if recipe.network.enabled else "no network",
         warnings=notes,
         flow=_flow(cohort, table_exclusions, extracted, split),
-        patients=patients,
         split=split,
         folds=tuple(folds),
         final=final,
         fitted=fitted,
         models=evaluation.models,
+    )
+    results = run_results(
+        findings,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         duration_s=time.monotonic() - started,
         software=tuple(sorted({**software_versions(), "nodogram": __version__}.items())),
