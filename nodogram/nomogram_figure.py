@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +28,8 @@ TICK = 0.10
 LABEL_GAP = 0.042
 # Right edge of the column with the patient's figures.
 COLUMN = 1.12
+# What fits left of the rulers; longer labels take a second line.
+LABEL_CHARACTERS = 20
 
 
 @dataclass(frozen=True)
@@ -115,7 +118,8 @@ def _probability_ruler(nomogram: Nomogram, largest: float) -> _Ruler:
 
 
 def _draw(axes: Axes, ruler: _Ruler, row: int) -> None:
-    axes.text(-0.035, row, ruler.label, ha="right", va="center", fontsize=11, color=INK)
+    label = "\n".join(textwrap.wrap(ruler.label, LABEL_CHARACTERS, max_lines=2, placeholder="…"))
+    axes.text(-0.035, row, label, ha="right", va="center", fontsize=11, color=INK, parse_math=False)
     if not ruler.positions:
         axes.text(0.0, row, "outside the range of this nomogram", fontsize=9, va="center", color=INK)
         return
@@ -133,7 +137,16 @@ def _draw(axes: Axes, ruler: _Ruler, row: int) -> None:
         free_until[above] = x + width / 2
         sign = 1 if above else -1
         axes.plot([x, x], [row, row + sign * TICK], color=INK, lw=1.0)
-        axes.text(x, row + sign * (TICK + 0.05), text, ha="center", va="bottom" if above else "top", fontsize=9, color=INK)
+        axes.text(
+            x,
+            row + sign * (TICK + 0.05),
+            text,
+            ha="center",
+            va="bottom" if above else "top",
+            fontsize=9,
+            color=INK,
+            parse_math=False,
+        )
 
 
 def _mark(axes: Axes, reading: NomogramReading, largest: float, count: int) -> None:

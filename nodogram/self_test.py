@@ -1,4 +1,4 @@
-"""Known-answer cases: does this bundle, on this machine and provider, still compute what it computed when it was made?"""
+"""Known-answer cases: a bundle must compute here and now what it computed when it was made."""
 
 from __future__ import annotations
 

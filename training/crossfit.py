@@ -244,7 +244,9 @@ def branch_selections(chain: Chain) -> tuple[BranchSelection, ...]:
 
 def finetune_curve(label: str, backbone: FinetunedBackbone) -> FinetuneCurve:
     """Summarize the loss history of one fine-tuning."""
-    losses = [report.validation_loss if report.validation_loss is not None else report.train_loss for report in backbone.history]
+    losses = [
+        report.validation_loss if report.validation_loss is not None else report.train_loss for report in backbone.history
+    ]
     return FinetuneCurve(
         label=label,
         train_loss=tuple(report.train_loss for report in backbone.history),

@@ -77,8 +77,12 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate every model of a run."""
     served = predict_patients(bundle, [p for p in patients if p.patient_id in set(split.test)], jobs, progress)
-    _check_served(served, split, data, final, fitted)
-    models = [*_chain_models(split, data, folds, final), *_stacked_models(split, data, folds, fitted, recipe, served)]
+    dlr_test = _dlr_probability(split.test, data, final)
+    _check_served(served, dlr_test, fitted)
+    models = [
+        *_chain_models(split, data, folds, final),
+        *_stacked_models(split, data, folds, fitted, recipe, served, dlr_test),
+    ]
     rows = [row for model in models for row in performance_rows(model, data.outcome, recipe.evaluation)]
     development = {
         c: (fitted.out_of_fold[c], fitted.apparent_probability[c], fitted.held_out_probability[c]) for c in split.development
@@ -190,11 +194,12 @@ def _stacked_models(
     fitted: FittedNomogram,
     recipe: Recipe,
     served: Scores,
+    dlr_test: Scores,
 ) -> list[Scored]:
-    """Clinical model and nomogram."""
-    models = []
+    """Clinical model, chosen DLR score and nomogram."""
+    models = [Scored("dlr", None, chosen=True, apparent=fitted.apparent, out_of_fold=fitted.out_of_fold, test=dlr_test)]
     if fitted.stage.kept:
-        models.append(_clinical_model(split, data, folds, fitted, recipe))
+        models.insert(0, _clinical_model(split, data, folds, fitted, recipe))
     models.append(
         Scored(
             "nomogram",
@@ -228,14 +233,19 @@ def _clinical_model(
     )
 
 
-def _check_served(served: Scores, split: Split, data: TrainingData, final: FinalFit, fitted: FittedNomogram) -> None:
+def _dlr_probability(case_ids: tuple[str, ...], data: TrainingData, final: FinalFit) -> dict[str, float]:
+    if not case_ids:
+        return {}
+    deep = None if final.deep is None else final.deep.rows(case_ids)
+    return _by_id(case_ids, final.chain.probability(data.radiomics_of(case_ids), deep))
+
+
+def _check_served(served: Scores, dlr: Scores, fitted: FittedNomogram) -> None:
     """Refuse a bundle that does not say of the test patients what the fitted objects say of them."""
-    if not split.test:
+    if not served:
         return
-    deep = None if final.deep is None else final.deep.rows(split.test)
-    chain = final.chain.probability(data.radiomics_of(split.test), deep)
-    expected = fitted.stage.probability(chain, [fitted.records[c] for c in split.test])
-    difference = float(np.abs(expected - np.array([served[c] for c in split.test])).max())
+    expected = fitted.stage.probability(_values(dlr), [fitted.records[c] for c in dlr])
+    difference = float(np.abs(expected - np.array([served[c] for c in dlr])).max())
     if not difference <= SERVED_PARITY:
         raise TrainingError(
             Reason.EXPORT_PARITY_FAILED,

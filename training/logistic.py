@@ -158,7 +158,8 @@ def _firth(X: NDArray[np.float64], outcome: NDArray[np.int64], fixed: tuple[int,
         step = np.zeros(X.shape[1])
         step[free] = np.clip(np.linalg.pinv(information) @ score[free], -5, 5)
         size = 1.0
-        while (value := _penalized(X, outcome, beta + size * step)) < best - CONVERGED and size > 1e-8:
+        # The Fisher information leaves out the curvature of the penalty, so full steps may overshoot for ever.
+        while (value := _penalized(X, outcome, beta + size * step)) < best and size > 1e-8:
             size /= 2
         beta, best = beta + size * step, value
         if np.abs(size * step).max() < CONVERGED:

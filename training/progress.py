@@ -43,7 +43,13 @@ class RunProgress:
     def steps(self, title: str, total: int) -> Iterator[Callable[[str], None]]:
         """Count ``total`` steps; the yielded function is called with a short text once a step is done."""
         if self.console.is_terminal:
-            columns = (TextColumn("      {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+            columns = (
+                TextColumn("      {task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+            )
             with Progress(*columns, console=self.console, transient=True) as bars:
                 task = bars.add_task(title, total=total)
                 yield lambda text: bars.update(task, advance=1, description=f"{title} {text}")

@@ -111,7 +111,7 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
     fitted = fit_nomogram_model(tuple(folds), final, split, data, cohort, recipe)
 
     progress.phase("Bundle: parity check, known answers")
-    notes = _warnings(recipe, weights.description, fitted, data, split, extracted, table_exclusions)
+    notes = _warnings(recipe, weights.description, final, fitted, data, split, extracted, table_exclusions)
     bundle_digest = write_bundle(
         FittedModel(
             final=final,
@@ -255,6 +255,7 @@ def _training_data(patients: tuple[Patient, ...], extracted: Extracted, recipe: 
 def _warnings(
     recipe: Recipe,
     weights: str,
+    final: FinalFit,
     fitted: FittedNomogram,
     data: TrainingData,
     split: Split,
@@ -268,6 +269,7 @@ def _warnings(
     if fitted.stage.calibration.note:
         notes.append(f"Out of fold, {fitted.stage.calibration.note}.")
     notes.extend(fitted.stage.fit.fit.notes)
+    notes.extend(final.chain.notes)
     events = int(data.outcome_of(split.development).sum())
     events = min(events, len(split.development) - events)
     columns = 1 + sum(len(p.column_names) for p in fitted.candidates)

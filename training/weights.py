@@ -94,7 +94,8 @@ def resolve_initial_weights(
             failures.append(str(failure))
     tried = "; ".join(failures) or "no source was named"
     raise SettingsError(
-        Reason.WEIGHTS_UNAVAILABLE, f"no initial weights could be had: {tried}. List 'none' as the last source to start at random"
+        Reason.WEIGHTS_UNAVAILABLE,
+        f"no initial weights could be had: {tried}. List 'none' as the last source to start at random",
     )
 
 
@@ -161,7 +162,8 @@ def _imagenet(url: str, timeout_s: float, failures: Sequence[str]) -> InitialWei
     found = _file_digest(path)
     if not found.startswith(match["prefix"]):
         raise SettingsError(
-            Reason.WEIGHTS_DIGEST_MISMATCH, f"cached weight file {path} has SHA-256 {found}; it must begin with {match['prefix']}"
+            Reason.WEIGHTS_DIGEST_MISMATCH,
+            f"cached weight file {path} has SHA-256 {found}; it must begin with {match['prefix']}",
         )
     return InitialWeights("imagenet", _described(f"ImageNet (torchvision {name}), SHA-256 {found}", failures), found, path)
 

@@ -47,7 +47,7 @@ def edit_manifest(folder: Path) -> None:
 def foreign_pyradiomics(folder: Path) -> None:
     path = folder / "radiomics.json"
     path.write_text(path.read_text().replace('"pyradiomics_version": "', '"pyradiomics_version": "v9.'))
-    seal(folder, lambda document: None)
+    seal(folder, lambda _: None)
 
 
 DAMAGE: dict[str, tuple[Callable[[Path], object], Reason]] = {
@@ -87,7 +87,7 @@ def test_a_model_that_computes_something_else_fails_its_known_answers(bundle: Pa
     document = json.loads(path.read_text())
     document["intercept"] += 0.5
     path.write_text(json.dumps(document))
-    seal(bundle, lambda d: None)
+    seal(bundle, lambda _: None)
     with pytest.raises(BundleError) as caught:
         list(reproduce(load_bundle(bundle)))
     assert caught.value.reason is Reason.BUNDLE_KNOWN_ANSWER_FAILED

@@ -30,6 +30,10 @@ def nodogram(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
+def inputs(run: Path, cohort: Path, row: dict[str, str]) -> tuple[str | Path, ...]:
+    return "predict", "--bundle", run / "bundle", "--image", cohort / row["image"], "--roi", cohort / row["roi"]
+
+
 @pytest.fixture(scope="module")
 def patient(tiny_cohort: Path) -> dict[str, str]:
     with (tiny_cohort / "cohort.csv").open(encoding="utf-8", newline="") as stream:
@@ -49,10 +53,7 @@ def predictors(tiny_run: Path) -> list[str]:
 def test_predict_prints_one_json_document_and_draws_the_nomogram(
     tiny_run: Path, tiny_cohort: Path, patient: dict[str, str], tmp_path: Path
 ) -> None:
-    done = nodogram(
-        "predict", "--bundle", tiny_run / "bundle", "--image", tiny_cohort / patient["image"], "--roi", tiny_cohort / patient["roi"],
-        *predictors(tiny_run), "--json", "--out", tmp_path / "out",
-    )  # fmt: skip
+    done = nodogram(*inputs(tiny_run, tiny_cohort, patient), *predictors(tiny_run), "--json", "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     document = json.loads(done.stdout)
     assert 0 < document["probability"] < 1
@@ -64,23 +65,22 @@ def test_predict_prints_one_json_document_and_draws_the_nomogram(
 
 
 def test_without_clinical_findings_there_is_no_probability(tiny_run: Path, tiny_cohort: Path, patient: dict[str, str]) -> None:
-    done = nodogram(
-        "predict", "--bundle", tiny_run / "bundle", "--image", tiny_cohort / patient["image"], "--roi", tiny_cohort / patient["roi"], "--json"
-    )  # fmt: skip
+    done = nodogram(*inputs(tiny_run, tiny_cohort, patient), "--json")
     document = json.loads(done.stdout)
     assert document["probability"] is None
     assert "CLINICAL_PREDICTOR_MISSING" in [note["code"] for note in document["notes"]]
 
 
 def test_prediction_imports_no_torch(tiny_run: Path, tiny_cohort: Path, patient: dict[str, str]) -> None:
+    image, roi = str(tiny_cohort / patient["image"]), str(tiny_cohort / patient["roi"])
     program = (
         "import sys; sys.modules['torch'] = None; sys.modules['sklearn'] = None\n"
         "from pathlib import Path\n"
         "from nodogram.bundle import load_bundle\n"
         "from nodogram.imaging.load import load_case\n"
         "from nodogram.predict import predict\n"
-        f"print(predict(load_case('x', Path({str(tiny_cohort / patient['image'])!r}), Path({str(tiny_cohort / patient['roi'])!r})), "
-        f"load_bundle(Path({str(tiny_run / 'bundle')!r}))).dlr.probability)"
+        f"case = load_case('x', Path({image!r}), Path({roi!r}))\n"
+        f"print(predict(case, load_bundle(Path({str(tiny_run / 'bundle')!r}))).dlr.probability)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr

@@ -135,11 +135,11 @@ def test_files_answer_as_the_chain(rule: str, chains: dict[str, Chain], tmp_path
 @pytest.mark.parametrize("source", ["radiomics", "deep"])
 def test_one_source_gives_one_branch(rule: str, source: str) -> None:
     radiomics, deep, outcome = tables(60)
-    given = (radiomics, None) if source == "radiomics" else (None, deep)
-    chain = fit(*given, outcome, recipe(rule, ("LR",)))
+    first, second = (radiomics, None) if source == "radiomics" else (None, deep)
+    chain = fit(first, second, outcome, recipe(rule, ("LR",)))
     assert [b.name for b in chain.branches] == [source]
-    assert chain.probability(*given).shape == (60,)
-    assert {m.feature_set for m in chain.model_probabilities(*given)} == {source, "dlr"}
+    assert chain.probability(first, second).shape == (60,)
+    assert {m.feature_set for m in chain.model_probabilities(first, second)} == {source, "dlr"}
     if source == "deep":
         with pytest.raises(FeatureError):
             chain.radiomics_probability(radiomics)
@@ -173,9 +173,9 @@ def test_noise_under_strict_settings_scores_the_prevalence(tmp_path: Path) -> No
 def test_held_out_patient_is_refused() -> None:
     radiomics, deep, outcome = tables(40)
     scope = FitScope("fold 1", frozenset(radiomics.case_ids[:-1]))
-    for pair in ((radiomics, deep), (radiomics, None), (None, deep)):
+    for first, second in ((radiomics, deep), (radiomics, None), (None, deep)):
         with pytest.raises(TrainingError) as caught:
-            fit_chain(*pair, outcome, recipe("decision"), scope=scope, stable=None, seed=1, jobs=1)
+            fit_chain(first, second, outcome, recipe("decision"), scope=scope, stable=None, seed=1, jobs=1)
         assert caught.value.reason is Reason.HELD_OUT_PATIENT_IN_FIT
 
 

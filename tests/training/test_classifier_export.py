@@ -134,11 +134,11 @@ def test_constant_needs_no_file(seven: dict[str, FittedClassifier], tmp_path: Pa
     assert not list(tmp_path.iterdir())
 
 
-class Bent(RandomForestClassifier):
+class Bent(RandomForestClassifier):  # type: ignore[misc]  # scikit-learn is untyped
     """A forest that does not answer what its trees say."""
 
     def predict_proba(self, X: NDArray[np.float64]) -> NDArray[np.float64]:
-        p = super().predict_proba(X) ** 1.001
+        p: NDArray[np.float64] = super().predict_proba(X) ** 1.001
         return np.column_stack([1 - p[:, 1], p[:, 1]])
 
 

@@ -286,6 +286,6 @@ def test_a_study_sized_table_takes_seconds() -> None:
     rng = np.random.default_rng(1)
     latent = rng.normal(size=(160, 40))
     data = labeled(0.7 * latent @ rng.normal(size=(40, 3451)) + rng.normal(size=(160, 3451)), balanced(160, rng))
-    start = time.perf_counter()
+    start = time.process_time()
     run(data, SOUND)
-    assert time.perf_counter() - start < 30  # about 2 s on one free core
+    assert time.process_time() - start < 30  # about 2 s on one free core

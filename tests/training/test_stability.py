@@ -68,7 +68,7 @@ def test_readings_of_other_patients_or_features_are_refused() -> None:
 def test_thousands_of_features_take_no_time() -> None:
     rng = np.random.default_rng(2)
     truth = rng.normal(size=(30, 3451))
-    start = time.perf_counter()
+    start = time.process_time()
     report = stable_features(table(truth), table(truth + 0.1 * rng.normal(size=truth.shape)), threshold=0.75, bound="lower_95")
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert len(report.names) == 3451
