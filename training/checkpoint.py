@@ -10,9 +10,9 @@ import hashlib
 import io
 import logging
 import os
-import pickle
 from dataclasses import astuple, dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -145,7 +145,7 @@ def read_checkpoint(path: Path, digest: str) -> Checkpoint:
         fields = torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True)
         fields["history"] = tuple(EpochReport(*row) for row in fields["history"])
         checkpoint = Checkpoint(**fields)
-    except (pickle.UnpicklingError, RuntimeError, TypeError, KeyError) as error:
+    except (UnpicklingError, RuntimeError, TypeError, KeyError) as error:
         raise TrainingError(Reason.UNREADABLE_FILE, f"checkpoint {path} does not hold what a checkpoint holds") from error
     if checkpoint.run_digest != digest:
         raise TrainingError(

@@ -21,9 +21,14 @@ Separation = Literal["firth", "stop"]
 Penalty = Literal["none", "jeffreys"]
 
 MAXIMUM_ITERATIONS = 200
-CONVERGED = 1e-9
-# Log odds beyond which a profile bound is called infinite: an odds ratio of 4e8.
-BOUND_LIMIT = 20.0
+# A step that would gain less than this in log likelihood ends the search.
+SMALLEST_GAIN = 1e-12
+# Longest Newton step, in log odds per standard deviation: far from the maximum the quadratic model is worth nothing.
+LONGEST_STEP = 5.0
+# Log odds per standard deviation beyond which a profile bound is called infinite.
+BOUND_LIMIT = 40.0
+# Share of a column that other columns must leave unexplained for it to have a coefficient of its own.
+SMALLEST_RESIDUAL = 1e-7
 
 
 @dataclass(frozen=True)
@@ -40,10 +45,12 @@ class LogisticFit:
         exp(coefficient) with its 95 % interval; a bound may be 0 or infinity.
     p_value
         Wald for ``wald`` intervals, likelihood ratio for ``profile`` intervals.
+    log_likelihood
+        With the penalty where ``method`` is ``Firth``.
     method
         ``maximum likelihood`` or ``Firth``.
     notes
-        What was unusual: separation, constant columns.
+        What was unusual: separation, columns that are constant or determined by others.
     """
 
     names: tuple[str, ...]
@@ -62,9 +69,12 @@ class LogisticFit:
 
 @dataclass(frozen=True, eq=False)
 class _Solution:
+    """A maximum in standardized columns, intercept first."""
+
     beta: NDArray[np.float64]
     covariance: NDArray[np.float64]
     log_likelihood: float
+    penalty: Penalty
 
 
 def fit_logistic(
@@ -81,7 +91,8 @@ def fit_logistic(
     Parameters
     ----------
     design
-        (n, p) without intercept, finite. Constant columns get coefficient 0 and no interval.
+        (n, p) without intercept, finite. A column that is constant, or a combination of columns before it, gets
+        coefficient 0, no interval and a note.
     outcome
         (n,), 0 or 1, both present.
     interval
@@ -93,28 +104,22 @@ def fit_logistic(
     Raises
     ------
     TrainingError
-        ``MODEL_FIT_FAILED`` if the data separate and the recipe says stop.
+        ``MODEL_FIT_FAILED`` if the data separate and the recipe says stop, if they hold one outcome only or a value that is
+        not finite, or if no maximum was found.
 
     References
     ----------
     Firth 1993, doi:10.1093/biomet/80.1.27. Heinze, Schemper 2002, doi:10.1002/sim.1047. Detection of separation by linear
     programming: Konis 2007.
     """
-    columns = [j for j in range(design.shape[1]) if np.ptp(design[:, j]) > 0]
-    notes = [f"{names[j]} is the same for all patients: coefficient 0" for j in range(design.shape[1]) if j not in columns]
-    X = np.column_stack([np.ones(outcome.size), design[:, columns]])
-    if columns and is_separated(X, outcome):
-        if separation == "stop":
-            separated = ", ".join(names[j] for j in columns)
-            raise TrainingError(Reason.MODEL_FIT_FAILED, f"the outcomes are separated by {separated}; no odds ratio exists")
-        notes.append("the predictors separate the outcomes: Firth's penalized likelihood was used")
-        penalty: Penalty = "jeffreys"
-        method, solution = "Firth", _firth(X, outcome)
-    else:
-        penalty = "none"
-        method, solution = "maximum likelihood", _maximum_likelihood(X, outcome)
-    bounds = _wald(solution, level) if interval == "wald" else _profile(X, outcome, solution, penalty, level)
-    return _table(design.shape[1], columns, names, solution, bounds, method, interval, tuple(notes))
+    _check(design, outcome)
+    columns, notes = _estimable(design, names)
+    center, scale = design[:, columns].mean(axis=0), design[:, columns].std(axis=0)
+    # Standardized columns: the same model, but a step and a tolerance mean the same for age, volume and indicators.
+    X = np.column_stack([np.ones(outcome.size), (design[:, columns] - center) / scale])
+    solution, remarks = _solve(X, outcome, tuple(names[j] for j in columns), separation)
+    bounds = _wald(solution, level) if interval == "wald" else _profile(X, outcome, solution, level)
+    return _table(design.shape[1], columns, names, solution, bounds, center, scale, interval, (*notes, *remarks))
 
 
 def is_separated(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> bool:
@@ -133,72 +138,108 @@ def is_separated(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> bool:
     return bool(result.status == 0 and -result.fun > 1e-7)
 
 
-def _maximum_likelihood(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> _Solution:
+def _check(design: NDArray[np.float64], outcome: NDArray[np.int64]) -> None:
+    if not np.isfinite(design).all():
+        raise TrainingError(Reason.MODEL_FIT_FAILED, "the design of a logistic regression holds a value that is not finite")
+    events = int(outcome.sum())
+    if not 0 < events < outcome.size:
+        raise TrainingError(
+            Reason.MODEL_FIT_FAILED, f"{events} of {outcome.size} patients have the outcome; both outcomes are required"
+        )
+
+
+def _estimable(design: NDArray[np.float64], names: tuple[str, ...]) -> tuple[list[int], list[str]]:
+    """Return the columns that have a coefficient of their own, and a note for each of the others."""
+    columns: list[int] = []
+    notes = []
+    basis = np.full((len(design), 1), 1 / np.sqrt(len(design)))
+    for j, name in enumerate(names):
+        column = design[:, j] - design[:, j].mean()
+        length = float(np.linalg.norm(column))
+        if np.ptp(design[:, j]) == 0 or length <= 1e-12 * float(np.linalg.norm(design[:, j])):
+            notes.append(f"{name} is the same for all patients: coefficient 0")
+            continue
+        rest = column - basis @ (basis.T @ column)
+        if np.linalg.norm(rest) <= SMALLEST_RESIDUAL * length:
+            notes.append(f"{name} is determined by the columns before it: coefficient 0")
+            continue
+        basis = np.column_stack([basis, rest / np.linalg.norm(rest)])
+        columns.append(j)
+    return columns, notes
+
+
+def _solve(
+    X: NDArray[np.float64], outcome: NDArray[np.int64], names: tuple[str, ...], separation: Separation
+) -> tuple[_Solution, list[str]]:
+    """Find the maximum, by Firth's penalty where there is no other and the recipe allows it."""
+    separated = bool(names) and is_separated(X, outcome)
+    found = None if separated else _maximum_likelihood(X, outcome)
+    if found is not None:
+        return found, []
+    if separation == "stop":
+        trouble = "the outcomes are separated by" if separated else "maximum likelihood did not converge for"
+        raise TrainingError(Reason.MODEL_FIT_FAILED, f"{trouble} {', '.join(names)}; no odds ratio exists")
+    trouble = "the predictors separate the outcomes" if separated else "maximum likelihood did not converge"
+    return _firth(X, outcome), [f"{trouble}: Firth's penalized likelihood was used"]
+
+
+def _maximum_likelihood(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> _Solution | None:
     with warnings.catch_warnings():
-        # Separation was excluded before; what statsmodels still warns of shows in the result.
+        # What statsmodels would warn of is asked for below.
         warnings.simplefilter("ignore")
-        fit = sm.Logit(outcome, X).fit(disp=0, method="newton", maxiter=MAXIMUM_ITERATIONS)
-    return _Solution(np.asarray(fit.params), np.asarray(fit.cov_params()), float(fit.llf))
+        try:
+            fit = sm.Logit(outcome, X).fit(disp=0, method="newton", maxiter=MAXIMUM_ITERATIONS)
+        except np.linalg.LinAlgError:
+            return None
+    if not fit.mle_retvals["converged"] or not np.isfinite(fit.bse).all():
+        return None
+    return _Solution(np.asarray(fit.params), np.asarray(fit.cov_params()), float(fit.llf), "none")
 
 
-def _firth(X: NDArray[np.float64], outcome: NDArray[np.int64], fixed: tuple[int, float] | None = None) -> _Solution:
-    """Maximize the likelihood with Jeffreys' prior, optionally with one coefficient held fixed."""
-    free = [j for j in range(X.shape[1]) if fixed is None or j != fixed[0]]
-    beta = np.zeros(X.shape[1])
-    if fixed is not None:
-        beta[fixed[0]] = fixed[1]
-    best = _penalized(X, outcome, beta)
+def _firth(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> _Solution:
+    free = np.ones(X.shape[1], dtype=bool)
+    beta, value = _ascend(X, outcome, np.zeros(X.shape[1]), free, "jeffreys")
+    p = expit(X @ beta)
+    return _Solution(beta, np.linalg.inv(X.T @ (X * (p * (1 - p))[:, None])), value, "jeffreys")
+
+
+def _ascend(
+    X: NDArray[np.float64], outcome: NDArray[np.int64], start: NDArray[np.float64], free: NDArray[np.bool_], penalty: Penalty
+) -> tuple[NDArray[np.float64], float]:
+    """Maximize the (penalized) log likelihood over the free coefficients; return them all and the value reached."""
+    beta, best = start.copy(), _objective(X, outcome, start, penalty)
     for _ in range(MAXIMUM_ITERATIONS):
         p = expit(X @ beta)
         weight = p * (1 - p)
-        inverse = np.linalg.pinv(X.T @ (X * weight[:, None]))
-        leverage = weight * np.einsum("ij,jk,ik->i", X, inverse, X)
-        score = X.T @ (outcome - p + leverage * (0.5 - p))
-        information = (X[:, free] * weight[:, None]).T @ X[:, free]
+        score = X.T @ (outcome - p)
+        if penalty == "jeffreys":
+            inverse = np.linalg.pinv(X.T @ (X * weight[:, None]), hermitian=True)
+            score = score + X.T @ (weight * np.einsum("ij,jk,ik->i", X, inverse, X) * (0.5 - p))
+        part = X[:, free]
         step = np.zeros(X.shape[1])
-        step[free] = np.clip(np.linalg.pinv(information) @ score[free], -5, 5)
+        step[free] = np.linalg.pinv((part * weight[:, None]).T @ part, hermitian=True) @ score[free]
+        if score @ step <= SMALLEST_GAIN:
+            return beta, best
+        # Shortened as a whole: cutting single components would turn the step away from the ascent.
+        step *= min(1.0, LONGEST_STEP / float(np.abs(step).max()))
         size = 1.0
         # The Fisher information leaves out the curvature of the penalty, so full steps may overshoot for ever.
-        while (value := _penalized(X, outcome, beta + size * step)) < best and size > 1e-8:
+        while (value := _objective(X, outcome, beta + size * step, penalty)) <= best:
             size /= 2
+            if size < 1e-10:
+                return beta, best
         beta, best = beta + size * step, value
-        if np.abs(size * step).max() < CONVERGED:
-            break
-    p = expit(X @ beta)
-    return _Solution(beta, np.linalg.pinv(X.T @ (X * (p * (1 - p))[:, None])), best)
+    raise TrainingError(Reason.MODEL_FIT_FAILED, f"no maximum of the likelihood after {MAXIMUM_ITERATIONS} steps")
 
 
-def _penalized(X: NDArray[np.float64], outcome: NDArray[np.int64], beta: NDArray[np.float64]) -> float:
+def _objective(X: NDArray[np.float64], outcome: NDArray[np.int64], beta: NDArray[np.float64], penalty: Penalty) -> float:
     linear = X @ beta
+    likelihood = float(np.sum(outcome * linear - np.logaddexp(0.0, linear)))
+    if penalty == "none":
+        return likelihood
     p = expit(linear)
     sign, determinant = np.linalg.slogdet(X.T @ (X * (p * (1 - p))[:, None]))
-    likelihood = float(np.sum(outcome * linear - np.logaddexp(0.0, linear)))
     return likelihood + 0.5 * float(determinant) if sign > 0 else -np.inf
-
-
-def _restricted(X: NDArray[np.float64], outcome: NDArray[np.int64], penalty: Penalty, index: int, value: float) -> float:
-    """Return the largest log likelihood with one coefficient held at a value."""
-    if penalty == "jeffreys":
-        return _firth(X, outcome, (index, value)).log_likelihood
-    others = np.delete(X, index, axis=1)
-    offset = X[:, index] * value
-    beta = np.zeros(others.shape[1])
-    best = _likelihood(others @ beta + offset, outcome)
-    for _ in range(MAXIMUM_ITERATIONS):
-        p = expit(others @ beta + offset)
-        information = others.T @ (others * (p * (1 - p))[:, None])
-        step = np.clip(np.linalg.pinv(information) @ (others.T @ (outcome - p)), -5, 5)
-        size = 1.0
-        while (found := _likelihood(others @ (beta + size * step) + offset, outcome)) < best - CONVERGED and size > 1e-8:
-            size /= 2
-        beta, best = beta + size * step, found
-        if np.abs(size * step).max() < CONVERGED:
-            break
-    return best
-
-
-def _likelihood(linear: NDArray[np.float64], outcome: NDArray[np.int64]) -> float:
-    return float(np.sum(outcome * linear - np.logaddexp(0.0, linear)))
 
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -210,14 +251,19 @@ def _wald(solution: _Solution, level: float) -> Bounds:
     return solution.beta - z * error, solution.beta + z * error, 2 * norm.sf(np.abs(solution.beta / error))
 
 
-def _profile(X: NDArray[np.float64], outcome: NDArray[np.int64], solution: _Solution, penalty: Penalty, level: float) -> Bounds:
+def _profile(X: NDArray[np.float64], outcome: NDArray[np.int64], solution: _Solution, level: float) -> Bounds:
     limit = float(chi2.ppf(level, 1))
-    low, high = np.full(X.shape[1], np.nan), np.full(X.shape[1], np.nan)
-    p = np.full(X.shape[1], np.nan)
+    low, high, p = (np.full(X.shape[1], np.nan) for _ in range(3))
     for j in range(1, X.shape[1]):
+        free = np.arange(X.shape[1]) != j
+        # The other coefficients move along with this one: a start near their maximum, wherever this one is held.
+        slope = solution.covariance[:, j] / solution.covariance[j, j]
 
-        def excess(value: float, j: int = j) -> float:
-            return 2 * (solution.log_likelihood - _restricted(X, outcome, penalty, j, value)) - limit
+        def excess(value: float, j: int = j, free: NDArray[np.bool_] = free, slope: NDArray[np.float64] = slope) -> float:
+            start = solution.beta + slope * (value - solution.beta[j])
+            if not np.isfinite(_objective(X, outcome, start, solution.penalty)):
+                start = np.where(free, 0.0, value)
+            return 2 * (solution.log_likelihood - _ascend(X, outcome, start, free, solution.penalty)[1]) - limit
 
         error = float(np.sqrt(solution.covariance[j, j]))
         low[j] = _bound(excess, float(solution.beta[j]), -error)
@@ -229,11 +275,10 @@ def _profile(X: NDArray[np.float64], outcome: NDArray[np.int64], solution: _Solu
 def _bound(excess: Callable[[float], float], start: float, step: float) -> float:
     """Walk outward from the estimate until the limit is crossed, then find the crossing; infinite if it never is."""
     inner, reach = start, 2 * step
-    limit = BOUND_LIMIT * max(abs(step), 1.0)
-    while abs(reach) <= limit:
+    while abs(reach) <= BOUND_LIMIT * max(abs(step), 1.0):
         outer = start + reach
         if excess(outer) > 0:
-            return float(brentq(excess, min(inner, outer), max(inner, outer), xtol=1e-8))
+            return float(brentq(excess, min(inner, outer), max(inner, outer), xtol=1e-9))
         inner, reach = outer, reach * 1.6
     return float(np.copysign(np.inf, step))
 
@@ -244,36 +289,33 @@ def _table(
     names: tuple[str, ...],
     solution: _Solution,
     bounds: Bounds,
-    method: str,
+    center: NDArray[np.float64],
+    scale: NDArray[np.float64],
     interval: Interval,
     notes: tuple[str, ...],
 ) -> LogisticFit:
-    low, high, p = bounds
-    error = np.sqrt(np.diag(solution.covariance))
-    filled: dict[str, list[float]] = {
-        "beta": [0.0] * count,
-        "error": [float("nan")] * count,
-        "low": [float("nan")] * count,
-        "high": [float("nan")] * count,
-        "p": [float("nan")] * count,
-    }
-    for position, j in enumerate(columns, start=1):
-        filled["beta"][j] = float(solution.beta[position])
-        filled["error"][j] = float(error[position])
-        filled["low"][j] = float(np.exp(low[position]))
-        filled["high"][j] = float(np.exp(high[position]))
-        filled["p"][j] = float(p[position])
+    """Return to the units of the design; columns without a coefficient get 0 and no interval."""
+    beta = np.zeros(count)
+    error, low, high, p = (np.full(count, np.nan) for _ in range(4))
+    beta[columns] = solution.beta[1:] / scale
+    error[columns] = np.sqrt(np.diag(solution.covariance))[1:] / scale
+    with np.errstate(over="ignore"):
+        odds, low[columns], high[columns] = np.exp(beta), np.exp(bounds[0][1:] / scale), np.exp(bounds[1][1:] / scale)
+    p[columns] = bounds[2][1:]
+    is_firth = solution.penalty == "jeffreys"
+    # Jeffreys' penalty depends on the units through the determinant of the information.
+    units = float(np.log(scale).sum()) if is_firth else 0.0
     return LogisticFit(
         names=names,
-        intercept=float(solution.beta[0]),
-        coefficient=tuple(filled["beta"]),
-        standard_error=tuple(filled["error"]),
-        odds_ratio=tuple(float(np.exp(b)) for b in filled["beta"]),
-        low=tuple(filled["low"]),
-        high=tuple(filled["high"]),
-        p_value=tuple(filled["p"]),
-        log_likelihood=solution.log_likelihood,
-        method=method,
+        intercept=float(solution.beta[0] - center @ beta[columns]),
+        coefficient=tuple(beta.tolist()),
+        standard_error=tuple(error.tolist()),
+        odds_ratio=tuple(odds.tolist()),
+        low=tuple(low.tolist()),
+        high=tuple(high.tolist()),
+        p_value=tuple(p.tolist()),
+        log_likelihood=solution.log_likelihood + units,
+        method="Firth" if is_firth else "maximum likelihood",
         interval=interval,
         notes=notes,
     )

@@ -269,7 +269,7 @@ def _warnings(
     if fitted.stage.calibration.note:
         notes.append(f"Out of fold, {fitted.stage.calibration.note}.")
     notes.extend(fitted.stage.fit.fit.notes)
-    notes.extend(final.chain.notes)
+    notes.extend(f"{b.name}: {note}" for b in final.chain.branches for note in (*b.selection.notes, *b.chosen.notes))
     events = int(data.outcome_of(split.development).sum())
     events = min(events, len(split.development) - events)
     columns = 1 + sum(len(p.column_names) for p in fitted.candidates)

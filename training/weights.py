@@ -6,7 +6,6 @@ import hashlib
 import http.client
 import io
 import os
-import pickle
 import re
 import tempfile
 import threading
@@ -14,6 +13,7 @@ import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from queue import Empty, SimpleQueue
 from typing import Literal
 from urllib.parse import urlsplit
@@ -118,7 +118,7 @@ def read_weights(initial: InitialWeights) -> dict[str, torch.Tensor]:
         raise SettingsError(Reason.WEIGHTS_DIGEST_MISMATCH, f"weight file {initial.path} changed since it was checked")
     try:
         state = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
+    except (UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as error:
         raise SettingsError(
             Reason.UNREADABLE_FILE, f"weight file {initial.path} is not a plain PyTorch state dictionary"
         ) from error

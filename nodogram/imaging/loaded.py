@@ -75,4 +75,6 @@ def foreign_file(what: str, reason: Reason = Reason.UNREADABLE_FILE) -> Iterator
     except NodogramError:
         raise
     except Exception as error:
-        raise ImageError(reason, f"{what} cannot be read ({type(error).__name__}); the file is damaged or not standard") from error
+        raise ImageError(
+            reason, f"{what} cannot be read ({type(error).__name__}); the file is damaged or not standard"
+        ) from error

@@ -80,7 +80,7 @@ def stack_planes(planes: Sequence[Plane]) -> tuple[Geometry, tuple[int, ...]]:
     _check_cosines(row, column)
     if len(planes) < MINIMUM_SLICES:
         raise ImageError(Reason.TOO_FEW_SLICES, f"{len(planes)} slices; at least {MINIMUM_SLICES} are required")
-    normal = np.cross(row, column)
+    normal: NDArray[np.float64] = np.cross(row, column)
     corners = np.array([plane.position_mm for plane in planes])
     order = np.argsort(corners @ normal, kind="stable")
     corners = corners[order]
@@ -119,7 +119,7 @@ def _check_alike(planes: Sequence[Plane]) -> None:
 
 def _check_cosines(row: NDArray[np.float64], column: NDArray[np.float64]) -> None:
     lengths = float(np.linalg.norm(row)), float(np.linalg.norm(column))
-    if max(abs(row @ column), abs(lengths[0] - 1), abs(lengths[1] - 1)) > _COSINE_TOLERANCE:
+    if max(abs(float(row @ column)), abs(lengths[0] - 1), abs(lengths[1] - 1)) > _COSINE_TOLERANCE:
         raise ImageError(
             Reason.BAD_ORIENTATION,
             f"row and column directions have lengths {lengths[0]:.4f} and {lengths[1]:.4f} and product {row @ column:.4f}; "
@@ -153,7 +153,8 @@ def _check_spacing(position: NDArray[np.float64]) -> None:
     if odd.any() or np.abs(position - regular).max() > max(usual / 2, tolerance):
         raise ImageError(
             Reason.NONUNIFORM_SPACING,
-            f"slice spacing varies from {gap.min():.3f} to {gap.max():.3f} mm; one spacing within {tolerance:.2f} mm is required",
+            f"slice spacing varies from {gap.min():.3f} to {gap.max():.3f} mm; "
+            f"one spacing within {tolerance:.2f} mm is required",
         )
 
 

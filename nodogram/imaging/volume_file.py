@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import math
+import struct
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import SimpleITK as sitk
@@ -19,6 +23,9 @@ SUFFIXES = (".nii", ".nii.gz", ".nrrd")
 MAXIMUM_VOXELS = 2**30
 _LISTED_LABELS = 10
 _HEADER_BYTES = 65536
+_NIFTI2_HEADER_BYTES = 540
+_LITTLE_ENDIAN_HEADER_SIZES = (struct.pack("<i", 348), struct.pack("<i", 540))
+_CHUNK_BYTES = 2**20
 
 
 def is_volume_file(path: Path) -> bool:
@@ -110,7 +117,9 @@ def _read(path: Path) -> tuple[NDArray[np.generic], Geometry]:
     with foreign_file(path.name):
         if path.name.lower().endswith(".nrrd"):
             _refuse_detached(path)
-        reader = sitk.ImageFileReader()
+        else:
+            _check_nifti(path)
+        reader: Any = sitk.ImageFileReader()  # type: ignore[no-untyped-call]
         reader.SetImageIO("NrrdImageIO" if path.name.lower().endswith(".nrrd") else "NiftiImageIO")
         reader.SetFileName(str(path))
         reader.ReadImageInformation()
@@ -137,9 +146,49 @@ def _refuse_detached(path: Path) -> None:
         raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{path.name} keeps its voxels in another file; one file is required")
 
 
+def _check_nifti(path: Path) -> None:
+    """Refuse what the library would silently read as zeros: voxels beyond the end of the file, and NaN and infinity.
+
+    Compressed files are read to the end, which checks their checksum.
+    """
+    with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
+        content = bytearray(stream.read(_NIFTI2_HEADER_BYTES))
+        offset, required, real = _nifti_layout(bytes(content), path.name)
+        available = len(content)
+        # A little more than required reaches the end of every honest file, and no end of a decompression bomb.
+        while available <= required + _CHUNK_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
+            available += len(chunk)
+            if real is not None:
+                content += chunk
+    if available < required:
+        raise ImageError(Reason.UNREADABLE_FILE, f"{path.name} ends after {available} of {required} bytes; it is truncated")
+    if real is not None and not np.isfinite(np.frombuffer(content[offset:required], dtype=real)).all():
+        raise ImageError(Reason.NOT_FINITE, f"{path.name} has voxels that are NaN or infinite; finite numbers are required")
+
+
+def _nifti_layout(header: bytes, name: str) -> tuple[int, int, np.dtype[np.generic] | None]:
+    """First and last byte of the voxels, and their type if it is real (NIfTI-1.1 and NIfTI-2, https://nifti.nimh.nih.gov)."""
+    order = "<" if header[:4] in _LITTLE_ENDIAN_HEADER_SIZES else ">"
+    if header[344:347] == b"n+1":
+        dimensions = struct.unpack_from(order + "8h", header, 40)
+        kind, bits = struct.unpack_from(order + "2h", header, 70)
+        offset = int(struct.unpack_from(order + "f", header, 108)[0])
+    elif header[4:7] == b"n+2":
+        dimensions = struct.unpack_from(order + "8q", header, 16)
+        kind, bits = struct.unpack_from(order + "2h", header, 12)
+        offset = int(struct.unpack_from(order + "q", header, 168)[0])
+    else:
+        raise ImageError(Reason.UNREADABLE_FILE, f"{name} is no NIfTI file of one part (n+1 or n+2)")
+    count = math.prod(max(1, size) for size in dimensions[1 : 1 + min(7, max(0, dimensions[0]))])
+    if count > MAXIMUM_VOXELS:
+        raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{name} announces {count} voxels; at most {MAXIMUM_VOXELS} are supported")
+    real = {16: np.dtype(order + "f4"), 64: np.dtype(order + "f8")}.get(kind)
+    return offset, offset + count * bits // 8, real
+
+
 def _write(path: Path, array: NDArray[np.generic], geometry: Geometry) -> None:
     _check_name(path)
-    image = sitk.GetImageFromArray(array)
+    image: Any = sitk.GetImageFromArray(array)
     image.SetSpacing(geometry.spacing_mm[::-1])
     image.SetOrigin(geometry.origin_mm)
     image.SetDirection(geometry.direction.ravel().tolist())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,10 +101,11 @@ class Canvas:
         weight: PerSlice = 1.0,
     ) -> None:
         """Paint a line through points with round ends."""
-        for first, second in zip(points, points[1:], strict=False):
+        for first, second in itertools.pairwise(points):
             (x0, y0), (x1, y1) = self._columns(*first), self._columns(*second)
+            half = np.float32(0.5)
             reach = np.hypot(x1 - x0, y1 - y0).max() / 2 + width_mm / 2
-            box = self._box((x0 + x1) / 2, (y0 + y1) / 2, float(reach), weight)
+            box = self._box((x0 + x1) * half, (y0 + y1) * half, float(reach), weight)
             if box is None:
                 continue
             zs, ys, xs = box
@@ -176,7 +178,10 @@ def blank_canvas(
     rng: np.random.Generator, shape: tuple[int, int, int], spacing_mm: tuple[float, float, float], pose: Pose
 ) -> Canvas:
     """Return an unpainted canvas, its grid posed and smoothly deformed."""
-    z, row_y, column_x = ((np.arange(count) - (count - 1) / 2) * step for count, step in zip(shape, spacing_mm, strict=True))
+    z, row_y, column_x = (
+        np.asarray((np.arange(count) - (count - 1) / 2) * step, dtype=np.float64)
+        for count, step in zip(shape, spacing_mm, strict=True)
+    )
     cos, sin = np.cos(pose.rotation_rad), np.sin(pose.rotation_rad)
     x = (column_x[None, :] - pose.shift_mm[0]) / pose.scale
     y = (row_y[:, None] - pose.shift_mm[1]) / pose.scale

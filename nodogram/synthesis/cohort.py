@@ -125,7 +125,7 @@ def write_cohort(
     matrix, slice_count
         Grid of every scan.
     jobs
-        Processes, each of about 0.4 GB at full size.
+        Processes, each of about 0.4 GB at full size; a script that asks for several guards its ``__main__``.
     progress
         Called with the identifier of each patient that is complete.
 
@@ -196,8 +196,12 @@ def _write_patients(out: Path, parameters: SynthesisParameters, plans: tuple[Pat
     # Spawned, not forked: a fork of a process with running BLAS or OpenMP threads may hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(max_workers=min(jobs, len(plans)), mp_context=context) as pool:
-        for future in as_completed([pool.submit(write, plan) for plan in plans]):
-            yield future.result()
+        try:
+            for future in as_completed([pool.submit(write, plan) for plan in plans]):
+                yield future.result()
+        finally:
+            # After an error or an interruption nobody waits for patients that have not begun.
+            pool.shutdown(cancel_futures=True)
 
 
 def _write_patient(out: Path, parameters: SynthesisParameters, plan: PatientPlan) -> str:
@@ -230,12 +234,10 @@ def _write_dicom(folder: Path, patient: SyntheticPatient, identity: DicomIdentit
 
 
 def _write_nifti(folder: Path, patient: SyntheticPatient) -> None:
-    for name, write in (
-        (_CT_FILE, lambda path: write_volume_file(path, patient.volume)),
-        (_NIFTI_OUTLINE, lambda path: write_mask_file(path, patient.mask)),
-    ):
+    write_volume_file(folder / _CT_FILE.removesuffix(".gz"), patient.volume)
+    write_mask_file(folder / _NIFTI_OUTLINE.removesuffix(".gz"), patient.mask)
+    for name in (_CT_FILE, _NIFTI_OUTLINE):
         plain = folder / name.removesuffix(".gz")
-        write(plain)
         (folder / name).write_bytes(gzip.compress(plain.read_bytes(), _GZIP_LEVEL, mtime=0))
         plain.unlink()
 

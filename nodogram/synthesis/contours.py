@@ -29,4 +29,4 @@ def trace_slice(array: NDArray[np.bool_]) -> tuple[NDArray[np.float64], ...]:
     # One pixel of background all around, or a region at the border of the slice would not close.
     padded = np.pad(array[rows, columns], 1).astype(np.float64)
     offset = np.array([rows.start - 1, columns.start - 1], dtype=np.float64)
-    return tuple(contour[:-1] + offset for contour in find_contours(padded, 0.5))
+    return tuple(contour[:-1] + offset for contour in find_contours(padded, 0.5))  # type: ignore[no-untyped-call]

@@ -1,0 +1,187 @@
+"""From paths to a case: any supported image with any supported outline."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pydicom
+
+from nodogram.case import Case, ClinicalRecord
+from nodogram.errors import ImageError, Reason, RegionError
+from nodogram.geometry import Geometry
+from nodogram.imaging.dicom_series import find_series_files, is_dicom_file, read_series, sop_class_uid
+from nodogram.imaging.loaded import LoadedRegion, LoadedSeries, foreign_file
+from nodogram.imaging.rtstruct import read_rtstruct
+from nodogram.imaging.segmentation import SEGMENTATION_CLASSES, read_segmentation
+from nodogram.imaging.volume_file import SUFFIXES, is_volume_file, read_mask_file, read_volume_file
+from nodogram.volume import Mask
+
+RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
+_FACES = (("first slice", "last slice"), ("first row", "last row"), ("first column", "last column"))
+
+
+def load_image(path: Path) -> LoadedSeries:
+    """Read a CT image.
+
+    Parameters
+    ----------
+    path
+        Folder of one DICOM series, one enhanced CT file, or a NIfTI or NRRD file in HU.
+
+    Raises
+    ------
+    ImageError
+        ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, or a reason of
+        :func:`nodogram.imaging.dicom_series.read_series` or :func:`nodogram.imaging.volume_file.read_volume_file`.
+    """
+    if path.is_dir():
+        return read_series(find_series_files(path))
+    _check_file(path)
+    if is_volume_file(path):
+        return read_volume_file(path)
+    if is_dicom_file(path):
+        return read_series([path])
+    raise _unsupported(path, "a folder with a DICOM CT series, one enhanced CT file")
+
+
+def load_region(path: Path, image: LoadedSeries, roi_name: str | None) -> LoadedRegion:
+    """Read the outline of a tumor.
+
+    Parameters
+    ----------
+    path
+        RT structure set, DICOM segmentation, NIfTI or NRRD label image, or a folder with exactly one of the former two.
+    image
+        The image it was drawn on.
+    roi_name
+        Name of the region or segment, or in digits the label of a label image; ``None`` where there is only one.
+
+    Raises
+    ------
+    ImageError
+        ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, ``UNREADABLE_FILE`` or ``PIXEL_DECODE``.
+    RegionError
+        ``ROI_GEOMETRY_MISMATCH``, ``ROI_EMPTY``, ``ROI_TOUCHES_BORDER``, or a reason of the reader of the format.
+    """
+    if path.is_dir():
+        path = _only_outline(path)
+    _check_file(path)
+    if is_volume_file(path):
+        region = _read_label_image(path, roi_name)
+    elif is_dicom_file(path):
+        region = _read_dicom_outline(path, image, roi_name)
+    else:
+        raise _unsupported(path, "an RT structure set, a DICOM segmentation")
+    _check_grid(region.mask.geometry, image.volume.geometry)
+    _check_border(region.mask)
+    return region
+
+
+def load_case(
+    case_id: str, image: Path, roi: Path, *, roi_name: str | None = None, clinical: ClinicalRecord | None = None
+) -> Case:
+    """Read image and outline of one patient.
+
+    Parameters
+    ----------
+    case_id
+        The caller's own label.
+    image, roi
+        Paths as for :func:`load_image` and :func:`load_region`.
+    roi_name
+        Region where the outline file holds several.
+    clinical
+        Raw clinical values by predictor name.
+
+    Raises
+    ------
+    ImageError, RegionError
+        As :func:`load_image` and :func:`load_region`.
+    """
+    series = load_image(image)
+    region = load_region(roi, series, roi_name)
+    source = replace(series.source, roi_sop_instance_uid=region.roi_sop_instance_uid, roi_name=region.roi_name or None)
+    return Case(case_id, series.volume, region.mask, dict(clinical or {}), source, series.notes + region.notes)
+
+
+def _check_file(path: Path) -> None:
+    if not path.is_file():
+        raise ImageError(Reason.FILE_NOT_FOUND, f"{path} does not exist")
+
+
+def _unsupported(path: Path, dicom: str) -> ImageError:
+    return ImageError(
+        Reason.UNSUPPORTED_FORMAT,
+        f"{path.name} is neither DICOM nor a known file; {dicom} or {', '.join(SUFFIXES)} is required",
+    )
+
+
+def _only_outline(folder: Path) -> Path:
+    files = sorted(path for path in folder.rglob("*") if path.is_file() and path.name.upper() != "DICOMDIR")
+    outlines = [
+        path for path in files if is_dicom_file(path) and sop_class_uid(path) in (RTSTRUCT_CLASS, *SEGMENTATION_CLASSES)
+    ]
+    if not outlines:
+        raise ImageError(
+            Reason.FILE_NOT_FOUND, f"{folder} holds no RT structure set or DICOM segmentation; exactly one is required"
+        )
+    if len(outlines) > 1:
+        found = ", ".join(path.name for path in outlines[:10])
+        raise RegionError(Reason.ROI_AMBIGUOUS, f"{folder} holds {len(outlines)} outlines ({found}); name one file")
+    return outlines[0]
+
+
+def _read_label_image(path: Path, roi_name: str | None) -> LoadedRegion:
+    if roi_name is not None and not (roi_name.isascii() and roi_name.isdigit()):
+        raise RegionError(
+            Reason.ROI_NOT_FOUND, f"{path.name} has numbers and no names; a label in digits is required, not {roi_name!r}"
+        )
+    mask = read_mask_file(path, None if roi_name is None else int(roi_name))
+    return LoadedRegion(mask, roi_name or "")
+
+
+def _read_dicom_outline(path: Path, image: LoadedSeries, roi_name: str | None) -> LoadedRegion:
+    kind = sop_class_uid(path)
+    geometry, source = image.volume.geometry, image.source
+    if kind == RTSTRUCT_CLASS:
+        with foreign_file(path.name):
+            dataset = pydicom.dcmread(path)
+        return read_rtstruct(dataset, geometry, source, roi_name)
+    if kind in SEGMENTATION_CLASSES:
+        return read_segmentation(path, geometry, source, roi_name)
+    raise ImageError(
+        Reason.UNSUPPORTED_FORMAT,
+        f"{path.name} is a DICOM object of another kind; an RT structure set or segmentation is required",
+    )
+
+
+def _check_grid(outline: Geometry, image: Geometry) -> None:
+    if not outline.is_same_grid(image):
+        raise RegionError(
+            Reason.ROI_GEOMETRY_MISMATCH,
+            f"the outline's grid is {_describe(outline)}, the image's {_describe(image)}; one grid is required",
+        )
+
+
+def _describe(geometry: Geometry) -> str:
+    spacing = " x ".join(f"{s:.4g}" for s in geometry.spacing_mm)
+    origin = ", ".join(f"{o:.2f}" for o in geometry.origin_mm)
+    axes = " ".join(f"{c:.3f}" for c in np.ravel(geometry.direction))
+    return f"{geometry.shape} at {spacing} mm (z, y, x) from ({origin}) mm along [{axes}]"
+
+
+def _check_border(mask: Mask) -> None:
+    touched = [
+        face
+        for span, size, faces in zip(mask.box, mask.array.shape, _FACES, strict=True)
+        for face, touches in zip(faces, (span.start == 0, span.stop == size), strict=True)
+        if touches
+    ]
+    if touched:
+        raise RegionError(
+            Reason.ROI_TOUCHES_BORDER,
+            f"the region reaches the {' and the '.join(touched)} of the image and may go on beyond; "
+            "an image that holds the whole tumor is required",
+        )
