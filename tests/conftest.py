@@ -36,7 +36,7 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recipe of the same structure as ``sound`` that runs in seconds."""
     text = (Path(__file__).parents[1] / "training" / "recipes" / "sound.toml").read_text(encoding="utf-8")
     for old, new in TINY_RECIPE:
-        lines = [new if line.split("  #")[0].strip() == old else line for line in text.splitlines()]
+        lines = [new if line.split(" #")[0].strip() == old else line for line in text.splitlines()]
         assert lines != text.splitlines(), old
         text = "\n".join(lines)
     path = tmp_path_factory.mktemp("recipe") / "tiny.toml"

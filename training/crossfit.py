@@ -244,14 +244,11 @@ def branch_selections(chain: Chain) -> tuple[BranchSelection, ...]:
 
 def finetune_curve(label: str, backbone: FinetunedBackbone) -> FinetuneCurve:
     """Summarize the loss history of one fine-tuning."""
-    losses = [
-        report.validation_loss if report.validation_loss is not None else report.train_loss for report in backbone.history
-    ]
     return FinetuneCurve(
         label=label,
         train_loss=tuple(report.train_loss for report in backbone.history),
         validation_loss=tuple(report.validation_loss for report in backbone.history),
-        best_epoch=int(np.argmin(losses)) + 1 if losses else 0,
+        best_epoch=backbone.best_epoch,
     )
 
 

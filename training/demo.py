@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import csv
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
 
 from nodogram.bundle import load_bundle
-from nodogram.case import Case
 from nodogram.imaging.load import load_case
 from nodogram.predict import predict
 from nodogram.present import render_prediction, write_prediction
 from nodogram.self_test import reproduce
 from nodogram.synthesis.cohort import write_cohort
-from training.cohort import load_cohort
+from training.cohort import Patient, load_cohort
 from training.progress import RunProgress
 from training.run import PHASES, RunOptions, train_run
 from training.terminal import print_results
@@ -37,14 +37,15 @@ def run_demo(out: Path, patient_count: int, jobs: int) -> None:
     bundle = load_bundle(run / "bundle")
     for answer in reproduce(bundle):
         console.print(f"known answer {answer.name} reproduced within {answer.probability_difference:.1g}", highlight=False)
-    case = _held_out_case(cohort, run / "predictions.csv")
+    patient = _held_out_patient(cohort, run / "predictions.csv", {p.name for p in bundle.manifest.predictors})
+    case = load_case(patient.patient_id, patient.image, patient.roi, roi_name=patient.roi_name, clinical=patient.clinical)
     prediction = predict(case, bundle)
     write_prediction(prediction, bundle, out / "prediction")
     print_results(results, run, console)
     console.print(f"\nA held-out patient, {case.case_id}:", highlight=False)
     render_prediction(prediction, bundle, Console(), out / "prediction")
     console.print("\nThe same on the command line:", highlight=False)
-    console.print(_command(case, cohort, run), highlight=False, soft_wrap=True, markup=False)
+    console.print(_command(patient, run), highlight=False, soft_wrap=True, markup=False)
     console.rule(f"[bold]done in {(time.monotonic() - started) / 60:.1f} minutes")
 
 
@@ -64,14 +65,14 @@ def _synthesize(folder: Path, patient_count: int, jobs: int, console: Console) -
     return folder
 
 
-def _held_out_case(cohort: Path, predictions: Path) -> Case:
+def _held_out_patient(cohort: Path, predictions: Path, predictors: set[str]) -> Patient:
+    """Return the first test patient, with the findings the bundle asks for."""
     with predictions.open(encoding="utf-8", newline="") as stream:
         chosen = next(row["patient_id"] for row in csv.DictReader(stream) if row["split"] == "test")
     patient = next(p for p in load_cohort(cohort).patients if p.patient_id == chosen)
-    return load_case(chosen, patient.image, patient.roi, roi_name=patient.roi_name, clinical=patient.clinical)
+    return replace(patient, clinical={name: value for name, value in patient.clinical.items() if name in predictors})
 
 
-def _command(case: Case, cohort: Path, run: Path) -> str:
-    patient = next(p for p in load_cohort(cohort).patients if p.patient_id == case.case_id)
+def _command(patient: Patient, run: Path) -> str:
     findings = " ".join(f"--set {name}={value}" for name, value in patient.clinical.items())
     return f"  nodogram predict --bundle {run / 'bundle'} --image {patient.image} --roi {patient.roi} {findings}"

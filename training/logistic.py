@@ -23,6 +23,8 @@ Penalty = Literal["none", "jeffreys"]
 MAXIMUM_ITERATIONS = 200
 # A step that would gain less than this in log likelihood ends the search.
 SMALLEST_GAIN = 1e-12
+# Share of a step below which it is no use to go on halving it.
+SMALLEST_SIZE = 1e-10
 # Longest Newton step, in log odds per standard deviation: far from the maximum the quadratic model is worth nothing.
 LONGEST_STEP = 5.0
 # Log odds per standard deviation beyond which a profile bound is called infinite.
@@ -218,18 +220,42 @@ def _ascend(
         part = X[:, free]
         step = np.zeros(X.shape[1])
         step[free] = np.linalg.pinv((part * weight[:, None]).T @ part, hermitian=True) @ score[free]
-        if score @ step <= SMALLEST_GAIN:
-            return beta, best
         # Shortened as a whole: cutting single components would turn the step away from the ascent.
-        step *= min(1.0, LONGEST_STEP / float(np.abs(step).max()))
-        size = 1.0
-        # The Fisher information leaves out the curvature of the penalty, so full steps may overshoot for ever.
-        while (value := _objective(X, outcome, beta + size * step, penalty)) <= best:
-            size /= 2
-            if size < 1e-10:
-                return beta, best
-        beta, best = beta + size * step, value
+        step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), LONGEST_STEP))
+        gain = float(score @ step)
+        if gain <= SMALLEST_GAIN:
+            return beta, best
+        found = _search(X, outcome, beta, step, gain, best, penalty)
+        if found is None:
+            return beta, best
+        beta, best = found
     raise TrainingError(Reason.MODEL_FIT_FAILED, f"no maximum of the likelihood after {MAXIMUM_ITERATIONS} steps")
+
+
+def _search(
+    X: NDArray[np.float64],
+    outcome: NDArray[np.int64],
+    beta: NDArray[np.float64],
+    step: NDArray[np.float64],
+    gain: float,
+    best: float,
+    penalty: Penalty,
+) -> tuple[NDArray[np.float64], float] | None:
+    """Return a better point along a step of the given initial gain, or None where rounding hides any."""
+    size = 1.0
+    while (value := _objective(X, outcome, beta + size * step, penalty)) <= best:
+        size /= 2
+        if size < SMALLEST_SIZE:
+            return None
+    # The Fisher information leaves out the curvature of the penalty, and full steps then swing from side to side of the
+    # maximum for hundreds of rounds: one more try at the vertex of the parabola through what is known ends that.
+    curvature = size * gain - (value - best)
+    vertex = size * size * gain / (2 * curvature) if curvature > 0 else size
+    if SMALLEST_SIZE < vertex <= 2 * size:
+        tried = _objective(X, outcome, beta + vertex * step, penalty)
+        if tried > value:
+            return beta + vertex * step, tried
+    return beta + size * step, value
 
 
 def _objective(X: NDArray[np.float64], outcome: NDArray[np.int64], beta: NDArray[np.float64], penalty: Penalty) -> float:

@@ -22,7 +22,7 @@ from nodogram.errors import CohortError, Reason, TrainingError
 from nodogram.features import FeatureTable
 from nodogram.settings import canonical_json
 from training.cohort import Cohort, Patient, read_cohort
-from training.crossfit import FoldResult, TrainingData, fit_final, fit_fold, write_atomically
+from training.crossfit import FinalFit, FoldResult, TrainingData, fit_final, fit_fold, write_atomically
 from training.evaluate import Evaluation, evaluate_run
 from training.export import FittedModel, software_versions, write_bundle
 from training.extraction import (

@@ -21,8 +21,9 @@ from pydicom.uid import JPEG2000, JPEG2000Lossless
 from nodogram.case import NoteCode, QualityNote, SeriesSource
 from nodogram.errors import ImageError, Reason
 from nodogram.geometry import Geometry
-from nodogram.imaging.enhanced_ct import is_multiframe, read_frames
+from nodogram.imaging.enhanced_ct import described, is_multiframe, read_frames
 from nodogram.imaging.loaded import LoadedSeries, foreign_file
+from nodogram.imaging.plausibility import plausibility_notes
 from nodogram.imaging.rescale import Rescale, to_hounsfield
 from nodogram.imaging.slice_stack import Plane, stack_planes
 from nodogram.volume import Volume
@@ -36,7 +37,8 @@ _LOSSY_SYNTAXES = frozenset(
 # Decoding releases the interpreter only in part; more threads were not faster.
 _DECODING_THREADS = 2
 _PREAMBLE = 132
-_AIR_BOUND_HU = -200.0
+# Suffixes by which a file claims to be DICOM, whatever is left of its contents.
+_DICOM_SUFFIXES = (".dcm", ".dicom", ".ima")
 
 
 def is_dicom_file(path: Path) -> bool:
@@ -61,7 +63,9 @@ def sop_class_uid(path: Path) -> str:
 def find_series_files(folder: Path) -> tuple[Path, ...]:
     """Find the DICOM images in a folder and the folders in it.
 
-    Directory files, outlines, segmentations, reports, documents and plans are passed over, files of other formats as well.
+    Directory files, outlines, segmentations, reports, documents and plans are passed over, files of other formats and
+    hidden files as well. A file that can only be a damaged image is refused: at either end of the stack it would be missed
+    by no later check.
 
     Parameters
     ----------
@@ -80,13 +84,36 @@ def find_series_files(folder: Path) -> tuple[Path, ...]:
     """
     if not folder.is_dir():
         raise ImageError(Reason.FILE_NOT_FOUND, f"{folder} is not a folder")
-    candidates = sorted(path for path in folder.rglob("*") if path.is_file() and path.name.upper() != "DICOMDIR")
-    files = tuple(path for path in candidates if is_dicom_file(path) and not sop_class_uid(path).startswith(_NOT_IMAGES))
+    candidates = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and path.name.upper() != "DICOMDIR" and not path.name.startswith(".")
+    )
+    dicom = [path for path in candidates if is_dicom_file(path)]
+    damaged = [path for path in set(candidates).difference(dicom) if _is_damaged_image(path)]
+    if damaged:
+        raise ImageError(
+            Reason.UNREADABLE_FILE,
+            f"{len(damaged)} of {len(candidates)} files, such as {min(damaged).name}, are empty or have lost their header; "
+            "fetch the series again",
+        )
+    files = tuple(path for path in dicom if not sop_class_uid(path).startswith(_NOT_IMAGES))
     if not files:
         raise ImageError(
             Reason.NO_IMAGES, f"{folder} holds {len(candidates)} files and no DICOM image; a CT series is required"
         )
     return files
+
+
+def _is_damaged_image(path: Path) -> bool:
+    """Tell whether a file without DICOM's magic number is named like an image, or has no type at all and only zeros."""
+    if path.suffix.lower() in _DICOM_SUFFIXES:
+        return True
+    # Many archives name files by number or UID alone.
+    if path.suffix and not path.suffix[1:].isdigit():
+        return False
+    with path.open("rb") as stream:
+        return not any(stream.read(_PREAMBLE))
 
 
 def read_series(paths: Sequence[Path]) -> LoadedSeries:
@@ -126,9 +153,9 @@ def read_series(paths: Sequence[Path]) -> LoadedSeries:
         headers = [headers[i] for i in order]
         rescales = [Rescale.from_dataset(header, header) for _, header in headers]
         source = _source([header for _, header in headers])
-    array = _decode([path for path, _ in headers], rescales, geometry)
+    array = _decode(headers, rescales, geometry)
     lossy = _lossy_note([header for _, header in headers])
-    return LoadedSeries(Volume(array, geometry), source, (*notes, *dropped, *lossy, *_plausibility_note(array)))
+    return LoadedSeries(Volume(array, geometry), source, (*notes, *dropped, *lossy, *plausibility_notes(array)))
 
 
 def _read_header(path: Path) -> Dataset:
@@ -158,6 +185,11 @@ def _drop_duplicates(headers: _Headers) -> tuple[_Headers, _Notes]:
 
 def _check_one_series(headers: Sequence[Dataset]) -> None:
     series = {str(header.get("SeriesInstanceUID")) for header in headers}
+    unnamed = sum(not header.get("SeriesInstanceUID") for header in headers)
+    if 0 < unnamed < len(headers):
+        raise ImageError(
+            Reason.UNREADABLE_FILE, f"{unnamed} of {len(headers)} files name no series and may be truncated; fetch them again"
+        )
     if len(series) > 1:
         raise ImageError(Reason.MULTIPLE_SERIES, f"the files belong to {len(series)} series; exactly one is required")
     modalities = sorted({str(header.get("Modality")) for header in headers})
@@ -188,20 +220,25 @@ def _plane(header: Dataset) -> Plane:
     )
 
 
-def _decode(paths: Sequence[Path], rescales: Sequence[Rescale], geometry: Geometry) -> NDArray[np.float32]:
+def _decode(headers: _Headers, rescales: Sequence[Rescale], geometry: Geometry) -> NDArray[np.float32]:
     array = np.empty(geometry.shape, dtype=np.float32)
 
     def decode(index: int) -> None:
-        with foreign_file(f"the pixels of {paths[index].name}", Reason.PIXEL_DECODE):
-            stored = _stored_values(pydicom.dcmread(paths[index]))
+        path, header = headers[index]
+        what = _pixels_of(header)
+        with foreign_file(what, Reason.PIXEL_DECODE):
+            stored = _stored_values(pydicom.dcmread(path))
             if stored.shape != array.shape[1:]:
-                raise ImageError(
-                    Reason.PIXEL_DECODE, f"{paths[index].name} decodes to {stored.shape}; {array.shape[1:]} is required"
-                )
+                raise ImageError(Reason.PIXEL_DECODE, f"{what} decode to {stored.shape}; {array.shape[1:]} is required")
             array[index] = to_hounsfield(stored, rescales[index])
 
-    _for_each(decode, len(paths))
+    _for_each(decode, len(headers))
     return array
+
+
+def _pixels_of(header: Dataset) -> str:
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    return f"the pixels of image {header.get('InstanceNumber')} ({syntax.name if syntax else 'no transfer syntax'})"
 
 
 def _for_each(work: Callable[[int], None], count: int) -> None:
@@ -225,15 +262,15 @@ def _read_multiframe(headers: _Headers, notes: _Notes) -> LoadedSeries:
     path, header = headers[0]
     frames = read_frames(header)
     geometry, order = stack_planes([frame.plane for frame in frames])
-    with foreign_file(f"the pixels of {path.name}", Reason.PIXEL_DECODE):
+    with foreign_file(_pixels_of(header), Reason.PIXEL_DECODE):
         stored = _stored_values(pydicom.dcmread(path))
         array = np.empty(geometry.shape, dtype=np.float32)
         if stored.shape != array.shape:
-            raise ImageError(Reason.PIXEL_DECODE, f"{path.name} decodes to {stored.shape}; {array.shape} is required")
+            raise ImageError(Reason.PIXEL_DECODE, f"the frames decode to {stored.shape}; {array.shape} is required")
         for index, frame in enumerate(order):
             array[index] = to_hounsfield(stored[frame], frames[frame].rescale)
     multiframe = QualityNote(NoteCode.MULTIFRAME, f"read from one enhanced image of {len(frames)} frames")
-    every_note = (*notes, multiframe, *_lossy_note([header]), *_plausibility_note(array))
+    every_note = (*notes, multiframe, *_lossy_note([header]), *plausibility_notes(array))
     return LoadedSeries(Volume(array, geometry), _source([header]), every_note)
 
 
@@ -245,20 +282,6 @@ def _lossy_note(headers: Sequence[Dataset]) -> _Notes:
     if not count:
         return ()
     return (QualityNote(NoteCode.LOSSY_COMPRESSION, f"{count} of {len(headers)} images were compressed with loss"),)
-
-
-def _plausibility_note(array: NDArray[np.float32]) -> _Notes:
-    """Remark on values that no scan of a patient has: nothing as dense as water, or nothing less dense."""
-    dense = np.count_nonzero(array > _AIR_BOUND_HU) / array.size
-    low, high = float(array.min()), float(array.max())
-    if dense >= 1e-3 and high >= 0 and low < 0:
-        return ()
-    return (
-        QualityNote(
-            NoteCode.HU_IMPLAUSIBLE,
-            f"values are {low:.0f} to {high:.0f} HU with {dense:.2%} above {_AIR_BOUND_HU:.0f} HU; the rescaling may be wrong",
-        ),
-    )
 
 
 def _source(headers: Sequence[Dataset]) -> SeriesSource:
@@ -278,12 +301,12 @@ def _source(headers: Sequence[Dataset]) -> SeriesSource:
 
 
 def _text(header: Dataset, keyword: str) -> str | None:
-    value = header.get(keyword)
+    value = described(header, keyword)
     if value is None or isinstance(value, str):
         return str(value).strip() or None if value else None
     return "\\".join(str(part) for part in value) or None
 
 
 def _number(header: Dataset, keyword: str) -> float | None:
-    value = header.get(keyword)
+    value = described(header, keyword)
     return None if value in (None, "") else float(value)

@@ -6,6 +6,7 @@ Frames are checked and stacked exactly as single images are, so that both forms 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from pydicom.dataset import Dataset
 
@@ -50,6 +51,23 @@ def read_frames(header: Dataset) -> tuple[Frame, ...]:
     return tuple(Frame(_plane(header, shared, frame), _rescale(header, shared, frame)) for frame in frames)
 
 
+def described(header: Dataset, keyword: str) -> Any:
+    """Return an attribute of an image wherever its kind keeps it, or ``None``.
+
+    A single image has it itself; an enhanced one may have it in a functional group of all frames or of the first, which a
+    legacy converted image uses for whatever has no better place (DICOM PS3.3 C.7.6.16.2.25).
+    """
+    value = header.get(keyword)
+    if value not in (None, ""):
+        return value
+    for groups in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"):
+        for group in (header.get(groups) or [Dataset()])[0]:
+            for item in list(group.value or ())[:1] if group.VR == "SQ" else ():
+                if item.get(keyword) not in (None, ""):
+                    return item.get(keyword)
+    return None
+
+
 def _group(shared: Dataset, frame: Dataset, sequence: str) -> Dataset:
     """Return a frame's functional group, its own before the shared one; empty where there is neither."""
     items = frame.get(sequence) or shared.get(sequence)
@@ -72,4 +90,13 @@ def _plane(header: Dataset, shared: Dataset, frame: Dataset) -> Plane:
 
 
 def _rescale(header: Dataset, shared: Dataset, frame: Dataset) -> Rescale:
-    return Rescale.from_dataset(_group(shared, frame, "PixelValueTransformationSequence"), header)
+    return Rescale.from_dataset(_group(shared, frame, "PixelValueTransformationSequence"), _padding(header))
+
+
+def _padding(header: Dataset) -> Dataset:
+    padding = Dataset()
+    for keyword in ("PixelPaddingValue", "PixelPaddingRangeLimit"):
+        value = described(header, keyword)
+        if value is not None:
+            padding.add_new(keyword, "SS" if int(value) < 0 else "US", int(value))
+    return padding

@@ -20,6 +20,7 @@ from nodogram.volume import Mask
 
 RTSTRUCT_CLASS = "1.2.840.10008.5.1.4.1.1.481.3"
 _FACES = (("first slice", "last slice"), ("first row", "last row"), ("first column", "last column"))
+_PATIENT_SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))
 
 
 def load_image(path: Path) -> LoadedSeries:
@@ -69,7 +70,7 @@ def load_region(path: Path, image: LoadedSeries, roi_name: str | None) -> Loaded
         path = _only_outline(path)
     _check_file(path)
     if is_volume_file(path):
-        region = _read_label_image(path, roi_name)
+        region = _read_label_image(path, roi_name, image.volume.geometry)
     elif is_dicom_file(path):
         region = _read_dicom_outline(path, image, roi_name)
     else:
@@ -133,13 +134,39 @@ def _only_outline(folder: Path) -> Path:
     return outlines[0]
 
 
-def _read_label_image(path: Path, roi_name: str | None) -> LoadedRegion:
+def _read_label_image(path: Path, roi_name: str | None, image: Geometry) -> LoadedRegion:
     if roi_name is not None and not (roi_name.isascii() and roi_name.isdigit()):
         raise RegionError(
             Reason.ROI_NOT_FOUND, f"{path.name} has numbers and no names; a label in digits is required, not {roi_name!r}"
         )
     mask = read_mask_file(path, None if roi_name is None else int(roi_name))
-    return LoadedRegion(mask, roi_name or "")
+    return LoadedRegion(_turned(mask, image), roi_name or "")
+
+
+def _turned(mask: Mask, image: Geometry) -> Mask:
+    """Order and turn the index axes of a mask as the image's: another program may store the same grid upside down."""
+    own = mask.geometry
+    between = image.direction.T @ own.direction
+    order = [int(axis) for axis in np.abs(between).argmax(axis=1)]
+    turned = [bool(between[axis, own_axis] < 0) for axis, own_axis in enumerate(order)]
+    if sorted(order) != [0, 1, 2] or (order == [0, 1, 2] and not any(turned)):
+        return mask
+    axes = tuple(2 - axis for axis in reversed(order))
+    steps = tuple(slice(None, None, -1 if turn else 1) for turn in reversed(turned))
+    array = mask.array.transpose(axes)[steps]
+    start = [0.0, 0.0, 0.0]
+    for axis, turn in zip(order, turned, strict=True):
+        start[2 - axis] = own.shape[2 - axis] - 1.0 if turn else 0.0
+    depth, height, width = (own.spacing_mm[axis] for axis in axes)
+    return Mask(
+        array,
+        Geometry(
+            shape=array.shape,
+            spacing_mm=(depth, height, width),
+            origin_mm=own.patient_position_mm((start[0], start[1], start[2])),
+            direction=own.direction[:, order] * np.where(turned, -1.0, 1.0),
+        ),
+    )
 
 
 def _read_dicom_outline(path: Path, image: LoadedSeries, roi_name: str | None) -> LoadedRegion:
@@ -174,9 +201,9 @@ def _describe(geometry: Geometry) -> str:
 
 def _check_border(mask: Mask) -> None:
     touched = [
-        face
-        for span, size, faces in zip(mask.box, mask.array.shape, _FACES, strict=True)
-        for face, touches in zip(faces, (span.start == 0, span.stop == size), strict=True)
+        f"{face} ({_patient_side(mask.geometry, axis, last)})"
+        for axis, (span, size, faces) in enumerate(zip(mask.box, mask.array.shape, _FACES, strict=True))
+        for last, (face, touches) in enumerate(zip(faces, (span.start == 0, span.stop == size), strict=True))
         if touches
     ]
     if touched:
@@ -185,3 +212,10 @@ def _check_border(mask: Mask) -> None:
             f"the region reaches the {' and the '.join(touched)} of the image and may go on beyond; "
             "an image that holds the whole tumor is required",
         )
+
+
+def _patient_side(geometry: Geometry, axis: int, last: int) -> str:
+    """Side of the patient at the first (0) or last (1) index of an array axis (z, y, x)."""
+    cosines = geometry.direction[:, 2 - axis]
+    nearest = int(np.abs(cosines).argmax())
+    return _PATIENT_SIDES[nearest][last if cosines[nearest] > 0 else 1 - last]

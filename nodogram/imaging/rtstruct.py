@@ -24,6 +24,8 @@ CLOSED_TYPES = ("CLOSED_PLANAR", "CLOSEDPLANAR_XOR")
 # A contour may leave its slice by this share of the slice spacing before it counts as drawn on another plane.
 PLANE_TOLERANCE_SHARE = 0.1
 _HALF_SLICE = 0.5 + 1e-6
+# Planning systems put vertices exactly on pixel centers; the noise of the change of coordinates must not decide for them.
+_PIXEL_DECIMALS = 6
 _MINIMUM_POINTS = 3
 
 
@@ -100,6 +102,7 @@ def fill_polygon(vertices: NDArray[np.float64], shape: tuple[int, int]) -> NDArr
     edge = np.repeat(np.arange(len(x0)), count)
     row = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count) + first[edge]
     crossing = x0[edge] + (row - y0[edge]) * (x1[edge] - x0[edge]) / (y1[edge] - y0[edge])
+    crossing = np.round(crossing, _PIXEL_DECIMALS)
     column = np.clip(np.ceil(crossing), 0, columns).astype(np.intp)
     # All pixels at or right of a crossing change sides; column `columns` collects crossings beyond the image.
     flips = np.bincount(row * (columns + 1) + column, minlength=rows * (columns + 1)).reshape(rows, columns + 1)
@@ -124,7 +127,7 @@ def _regions(dataset: Dataset) -> tuple[_Region, ...]:
     return tuple(
         _Region(
             str(item.get("ROIName") or ""),
-            str(item.get("ReferencedFrameOfReferenceUID") or ""),
+            str(item.get("ReferencedFrameOfReferenceUID") or dataset.get("FrameOfReferenceUID") or ""),
             contours.get(int(item.ROINumber), ()),
         )
         for item in dataset.get("StructureSetROISequence") or ()
@@ -177,6 +180,7 @@ def _rasterize(contours: Sequence[NDArray[np.float64]], geometry: Geometry, name
     array = np.zeros(geometry.shape, dtype=np.bool_)
     slices, rows, columns = geometry.shape
     outside = 0
+    level_of_slice: dict[int, float] = {}
     for points in contours:
         index = ((points - geometry.origin_mm) @ geometry.direction) / np.array(geometry.spacing_mm[::-1])
         lowest, highest = index.min(axis=0), index.max(axis=0)
@@ -193,7 +197,15 @@ def _rasterize(contours: Sequence[NDArray[np.float64]], geometry: Geometry, name
         if not (in_stack and in_plane):
             outside += 1
             continue
-        array[min(max(nearest, 0), slices - 1)] ^= fill_polygon(index[:, :2], (rows, columns))
+        nearest = min(max(nearest, 0), slices - 1)
+        # Exclusive or is for contours of one plane; those of a finer stack would erase each other.
+        if abs(level_of_slice.setdefault(nearest, level) - level) > PLANE_TOLERANCE_SHARE:
+            raise RegionError(
+                Reason.ROI_CONTOUR_INVALID,
+                f"contours of {name!r} on planes {abs(level_of_slice[nearest] - level) * geometry.spacing_mm[0]:.2f} mm apart "
+                "fall on one slice of the image; an outline drawn on the slices of this image is required",
+            )
+        array[nearest] ^= fill_polygon(np.round(index[:, :2], _PIXEL_DECIMALS), (rows, columns))
     if outside:
         raise RegionError(
             Reason.ROI_OUTSIDE_IMAGE,

@@ -63,9 +63,13 @@ def read_segmentation(dataset: Dataset | Path, geometry: Geometry, source: Serie
         inside, affine = _segment_volume(segmentation, number)
     if not inside.any():
         raise RegionError(Reason.ROI_EMPTY, f"segment {name!r} has no voxel; at least one is required")
-    array, exact = _place(inside, affine, geometry)
-    if not array.any():
-        raise RegionError(Reason.ROI_OUTSIDE_IMAGE, f"segment {name!r} lies outside the image")
+    array, exact, outside = _place(inside, affine, geometry)
+    if outside or not array.any():
+        raise RegionError(
+            Reason.ROI_OUTSIDE_IMAGE,
+            f"{outside} of {np.count_nonzero(inside)} voxels of segment {name!r} lie outside the image; "
+            "an outline of this image is required",
+        )
     note = QualityNote(NoteCode.ROI_RESAMPLED, "the segmentation is on another grid and was resampled to the nearest voxel")
     return LoadedRegion(
         Mask(array, geometry), name, str(segmentation.get("SOPInstanceUID") or "") or None, () if exact else (note,)
@@ -106,8 +110,8 @@ def _segment_volume(segmentation: Any, number: int) -> tuple[NDArray[np.bool_], 
     return np.asarray(array >= FRACTION_INSIDE, dtype=np.bool_), np.asarray(volume.affine, dtype=np.float64)
 
 
-def _place(inside: NDArray[np.bool_], affine: NDArray[np.float64], geometry: Geometry) -> tuple[NDArray[np.bool_], bool]:
-    """Put a segment on the image's grid; tell whether every voxel of it met a voxel center of the image."""
+def _place(inside: NDArray[np.bool_], affine: NDArray[np.float64], geometry: Geometry) -> tuple[NDArray[np.bool_], bool, int]:
+    """Put a segment on the image's grid; whether every voxel met a voxel center of the image, and how many lie beyond it."""
     reverse = np.eye(4)[[2, 1, 0, 3]]
     image_affine = geometry.index_to_patient @ reverse
     image_from_segment = np.linalg.inv(image_affine) @ affine
@@ -115,14 +119,15 @@ def _place(inside: NDArray[np.bool_], affine: NDArray[np.float64], geometry: Geo
     voxels = np.argwhere(inside)
     index = voxels @ image_from_segment[:3, :3].T + image_from_segment[:3, 3]
     nearest = np.rint(index).astype(np.intp)
+    within = ((nearest >= 0) & (nearest < geometry.shape)).all(axis=1)
+    outside = int(np.count_nonzero(~within))
     axes = image_from_segment[:3, :3]
     same_lattice = np.abs(np.abs(axes) - np.rint(np.abs(axes))).max() < SAME_GRID_TOLERANCE_VOXEL and np.allclose(
         np.sort(np.rint(np.abs(axes)), axis=1), [[0, 0, 1]] * 3
     )
     if same_lattice and np.abs(index - nearest).max() <= SAME_GRID_TOLERANCE_VOXEL:
-        kept = nearest[((nearest >= 0) & (nearest < geometry.shape)).all(axis=1)]
-        array[tuple(kept.T)] = True
-        return array, True
+        array[tuple(nearest[within].T)] = True
+        return array, True, outside
     back = np.linalg.inv(image_from_segment)
     # Only this boundary rule reaches to the outer edge of the border voxels; others stop at their centers.
     ndimage.affine_transform(
@@ -134,4 +139,4 @@ def _place(inside: NDArray[np.bool_], affine: NDArray[np.float64], geometry: Geo
         order=0,
         mode="grid-constant",
     )
-    return array, False
+    return array, False, outside

@@ -16,6 +16,7 @@ from nodogram.case import SeriesSource
 from nodogram.errors import ImageError, Reason, RegionError, SurroundingsError
 from nodogram.geometry import Geometry
 from nodogram.imaging.loaded import LoadedSeries, foreign_file
+from nodogram.imaging.plausibility import plausibility_notes
 from nodogram.volume import Mask, Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd")
@@ -34,7 +35,7 @@ def is_volume_file(path: Path) -> bool:
 
 
 def read_volume_file(path: Path) -> LoadedSeries:
-    """Read a CT volume in HU from ``.nii``, ``.nii.gz`` or ``.nrrd``.
+    """Read a CT volume in HU from ``.nii``, ``.nii.gz`` or ``.nrrd``, with a ``HU_IMPLAUSIBLE`` note as it applies.
 
     Raises
     ------
@@ -42,7 +43,8 @@ def read_volume_file(path: Path) -> LoadedSeries:
         ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, ``UNREADABLE_FILE``, ``NOT_FINITE`` or ``GEOMETRY_INVALID``.
     """
     array, geometry = _read(path)
-    return LoadedSeries(Volume(array.astype(np.float32), geometry), SeriesSource())
+    volume = Volume(array.astype(np.float32), geometry)
+    return LoadedSeries(volume, SeriesSource(), plausibility_notes(volume.array))
 
 
 def read_mask_file(path: Path, label: int | None = None) -> Mask:
