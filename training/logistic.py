@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
 import statsmodels.api as sm
 from numpy.typing import NDArray
 from scipy.optimize import brentq, linprog
-from scipy.special import expit
 from scipy.stats import chi2, norm
 
 from nodogram.errors import Reason, TrainingError
+from nodogram.stats.logistic import Penalty, log_likelihood, maximize_likelihood
 
 Interval = Literal["wald", "profile"]
 Separation = Literal["firth", "stop"]
-Penalty = Literal["none", "jeffreys"]
 
 MAXIMUM_ITERATIONS = 200
-# A step that would gain less than this in log likelihood ends the search.
-SMALLEST_GAIN = 1e-12
-# Share of a step below which it is no use to go on halving it.
-SMALLEST_SIZE = 1e-10
-# Longest Newton step, in log odds per standard deviation: far from the maximum the quadratic model is worth nothing.
+# Longest Newton step beyond doubling, in log odds per standard deviation: far away the quadratic model is worth nothing.
 LONGEST_STEP = 5.0
 # Log odds per standard deviation beyond which a profile bound is called infinite.
 BOUND_LIMIT = 40.0
@@ -121,6 +118,9 @@ def fit_logistic(
     X = np.column_stack([np.ones(outcome.size), (design[:, columns] - center) / scale])
     solution, remarks = _solve(X, outcome, tuple(names[j] for j in columns), separation)
     bounds = _wald(solution, level) if interval == "wald" else _profile(X, outcome, solution, level)
+    remarks += [
+        f"no profile interval of {names[j]} was found" for j, p in zip(columns, bounds[2][1:], strict=True) if np.isnan(p)
+    ]
     return _table(design.shape[1], columns, names, solution, bounds, center, scale, interval, (*notes, *remarks))
 
 
@@ -199,73 +199,10 @@ def _maximum_likelihood(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> _
 
 
 def _firth(X: NDArray[np.float64], outcome: NDArray[np.int64]) -> _Solution:
-    free = np.ones(X.shape[1], dtype=bool)
-    beta, value = _ascend(X, outcome, np.zeros(X.shape[1]), free, "jeffreys")
-    p = expit(X @ beta)
-    return _Solution(beta, np.linalg.inv(X.T @ (X * (p * (1 - p))[:, None])), value, "jeffreys")
-
-
-def _ascend(
-    X: NDArray[np.float64], outcome: NDArray[np.int64], start: NDArray[np.float64], free: NDArray[np.bool_], penalty: Penalty
-) -> tuple[NDArray[np.float64], float]:
-    """Maximize the (penalized) log likelihood over the free coefficients; return them all and the value reached."""
-    beta, best = start.copy(), _objective(X, outcome, start, penalty)
-    for _ in range(MAXIMUM_ITERATIONS):
-        p = expit(X @ beta)
-        weight = p * (1 - p)
-        score = X.T @ (outcome - p)
-        if penalty == "jeffreys":
-            inverse = np.linalg.pinv(X.T @ (X * weight[:, None]), hermitian=True)
-            score = score + X.T @ (weight * np.einsum("ij,jk,ik->i", X, inverse, X) * (0.5 - p))
-        part = X[:, free]
-        step = np.zeros(X.shape[1])
-        step[free] = np.linalg.pinv((part * weight[:, None]).T @ part, hermitian=True) @ score[free]
-        # Shortened as a whole: cutting single components would turn the step away from the ascent.
-        step *= min(1.0, LONGEST_STEP / max(float(np.abs(step).max()), LONGEST_STEP))
-        gain = float(score @ step)
-        if gain <= SMALLEST_GAIN:
-            return beta, best
-        found = _search(X, outcome, beta, step, gain, best, penalty)
-        if found is None:
-            return beta, best
-        beta, best = found
-    raise TrainingError(Reason.MODEL_FIT_FAILED, f"no maximum of the likelihood after {MAXIMUM_ITERATIONS} steps")
-
-
-def _search(
-    X: NDArray[np.float64],
-    outcome: NDArray[np.int64],
-    beta: NDArray[np.float64],
-    step: NDArray[np.float64],
-    gain: float,
-    best: float,
-    penalty: Penalty,
-) -> tuple[NDArray[np.float64], float] | None:
-    """Return a better point along a step of the given initial gain, or None where rounding hides any."""
-    size = 1.0
-    while (value := _objective(X, outcome, beta + size * step, penalty)) <= best:
-        size /= 2
-        if size < SMALLEST_SIZE:
-            return None
-    # The Fisher information leaves out the curvature of the penalty, and full steps then swing from side to side of the
-    # maximum for hundreds of rounds: one more try at the vertex of the parabola through what is known ends that.
-    curvature = size * gain - (value - best)
-    vertex = size * size * gain / (2 * curvature) if curvature > 0 else size
-    if SMALLEST_SIZE < vertex <= 2 * size:
-        tried = _objective(X, outcome, beta + vertex * step, penalty)
-        if tried > value:
-            return beta + vertex * step, tried
-    return beta + size * step, value
-
-
-def _objective(X: NDArray[np.float64], outcome: NDArray[np.int64], beta: NDArray[np.float64], penalty: Penalty) -> float:
-    linear = X @ beta
-    likelihood = float(np.sum(outcome * linear - np.logaddexp(0.0, linear)))
-    if penalty == "none":
-        return likelihood
-    p = expit(linear)
-    sign, determinant = np.linalg.slogdet(X.T @ (X * (p * (1 - p))[:, None]))
-    return likelihood + 0.5 * float(determinant) if sign > 0 else -np.inf
+    found = maximize_likelihood(X, outcome, penalty="jeffreys")
+    if found is None:
+        raise TrainingError(Reason.MODEL_FIT_FAILED, "Firth's penalized likelihood has no maximum that could be reached")
+    return _Solution(found.beta, found.covariance, found.log_likelihood, "jeffreys")
 
 
 Bounds = tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]
@@ -281,21 +218,31 @@ def _profile(X: NDArray[np.float64], outcome: NDArray[np.int64], solution: _Solu
     limit = float(chi2.ppf(level, 1))
     low, high, p = (np.full(X.shape[1], np.nan) for _ in range(3))
     for j in range(1, X.shape[1]):
-        free = np.arange(X.shape[1]) != j
-        # The other coefficients move along with this one: a start near their maximum, wherever this one is held.
-        slope = solution.covariance[:, j] / solution.covariance[j, j]
-
-        def excess(value: float, j: int = j, free: NDArray[np.bool_] = free, slope: NDArray[np.float64] = slope) -> float:
-            start = solution.beta + slope * (value - solution.beta[j])
-            if not np.isfinite(_objective(X, outcome, start, solution.penalty)):
-                start = np.where(free, 0.0, value)
-            return 2 * (solution.log_likelihood - _ascend(X, outcome, start, free, solution.penalty)[1]) - limit
-
-        error = float(np.sqrt(solution.covariance[j, j]))
-        low[j] = _bound(excess, float(solution.beta[j]), -error)
-        high[j] = _bound(excess, float(solution.beta[j]), error)
-        p[j] = float(chi2.sf(max(excess(0.0) + limit, 0.0), 1))
+        excess = partial(_excess, X, outcome, solution, j, limit)
+        estimate, error = float(solution.beta[j]), float(np.sqrt(solution.covariance[j, j]))
+        with contextlib.suppress(_Unreached):  # no interval, and said so, rather than one that is too short
+            lower, upper = _bound(excess, estimate, -error), _bound(excess, estimate, error)
+            low[j], high[j], p[j] = lower, upper, float(chi2.sf(max(excess(0.0) + limit, 0.0), 1))
     return low, high, p
+
+
+class _Unreached(Exception):  # noqa: N818 - never leaves this module
+    """The largest likelihood with one coefficient held was not found."""
+
+
+def _excess(
+    X: NDArray[np.float64], outcome: NDArray[np.int64], solution: _Solution, j: int, limit: float, value: float
+) -> float:
+    """Return by how much the likelihood ratio statistic of a held coefficient is above its limit."""
+    free = np.arange(X.shape[1]) != j
+    # The other coefficients move along with this one: a start near their maximum, wherever this one is held.
+    start = solution.beta + solution.covariance[:, j] / solution.covariance[j, j] * (value - solution.beta[j])
+    if not np.isfinite(log_likelihood(X, outcome, start, solution.penalty)):
+        start = np.where(free, 0.0, value)
+    held = maximize_likelihood(X, outcome, penalty=solution.penalty, start=start, free=free)
+    if held is None:
+        raise _Unreached
+    return 2 * (solution.log_likelihood - held.log_likelihood) - limit
 
 
 def _bound(excess: Callable[[float], float], start: float, step: float) -> float:

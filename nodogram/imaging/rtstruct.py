@@ -61,10 +61,14 @@ def read_rtstruct(dataset: Dataset, geometry: Geometry, source: SeriesSource, ro
         region = _choose(regions, roi_name)
         _check_frame_of_reference(region, source)
         contours, ignored = _closed_contours(region)
-    mask = _rasterize(contours, geometry, region.name)
+    distinct = _distinct(contours)
+    mask = _rasterize(distinct, geometry, region.name)
     notes: tuple[QualityNote, ...] = ()
     if ignored:
         message = f"{ignored} contours are not closed planar and were not used"
+        notes += (QualityNote(NoteCode.ROI_CONTOUR_IGNORED, message),)
+    if len(distinct) < len(contours):
+        message = f"{len(contours) - len(distinct)} contours repeat another point for point and count once"
         notes += (QualityNote(NoteCode.ROI_CONTOUR_IGNORED, message),)
     drawn = np.asarray(mask.array.any(axis=(1, 2)))[mask.box[0]]
     if not drawn.all():
@@ -174,6 +178,11 @@ def _closed_contours(region: _Region) -> tuple[list[NDArray[np.float64]], int]:
     if not closed:
         raise RegionError(Reason.ROI_EMPTY, f"region {region.name!r} has no closed planar contour among its {ignored}")
     return contours, ignored
+
+
+def _distinct(contours: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:
+    """Drop repeated contours: exclusive or would turn a contour that was exported twice into nothing."""
+    return list({points.tobytes(): points for points in contours}.values())
 
 
 def _rasterize(contours: Sequence[NDArray[np.float64]], geometry: Geometry, name: str) -> Mask:

@@ -238,7 +238,13 @@ def test_deflated_and_big_endian_change_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::UserWarning:highdicom")
 def test_an_enhanced_image_equals_its_single_images(tmp_path: Path) -> None:
-    folder = write_series(tmp_path / "classic")
+    def pad(d: Dataset, k: int) -> None:
+        stored = np.frombuffer(d.PixelData, np.int16).reshape(MATRIX, MATRIX).copy()
+        stored[:4] = 3000
+        d.add_new("PixelPaddingValue", "SS", 3000)
+        d.PixelData = stored.tobytes()
+
+    folder = write_series(tmp_path / "classic", pad)
     images = [pydicom.dcmread(path) for path in sorted(folder.iterdir())]
     enhanced = hd.legacy.LegacyConvertedEnhancedCTImage(
         images, series_instance_uid=generate_uid(), series_number=5, sop_instance_uid=generate_uid(), instance_number=1
@@ -249,6 +255,10 @@ def test_an_enhanced_image_equals_its_single_images(tmp_path: Path) -> None:
     assert codes(multiframe) == [NoteCode.MULTIFRAME]
     assert multiframe.volume.geometry.is_same_grid(classic.volume.geometry)
     np.testing.assert_array_equal(multiframe.volume.array, classic.volume.array)
+    assert (classic.volume.array[:, :4] == -1024).all()
+    source = multiframe.source
+    assert (source.kvp, source.convolution_kernel, source.slice_thickness_mm) == (120.0, "B30f", SPACING_MM)
+    assert len(source.sop_instance_uids) == 1
 
 
 def test_other_files_of_the_folder_are_passed_over(tmp_path: Path) -> None:
@@ -259,6 +269,37 @@ def test_other_files_of_the_folder_are_passed_over(tmp_path: Path) -> None:
     (folder / "DICOMDIR").write_bytes(b"x")
     (tmp_path / "read.me").write_text("x")
     assert len(find_series_files(tmp_path)) == SLICES
+
+
+@pytest.mark.parametrize("name", ["001.dcm", "001", "1.2.840.1"])
+@pytest.mark.parametrize("content", [b"", bytes(5000)])
+def test_an_end_slice_that_arrived_empty_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
+    folder = write_series(tmp_path)
+    (folder / "001.dcm").unlink()
+    (folder / name).write_bytes(content)
+    with pytest.raises(ImageError, match="UNREADABLE_FILE: 1 of 20 files"):
+        load(folder)
+    (folder / name).rename(folder / "._001.dcm")
+    (folder / "notes.txt").write_bytes(content)
+    assert len(find_series_files(folder)) == SLICES - 1
+
+
+def test_a_slice_cut_off_in_its_header_is_called_truncated(tmp_path: Path) -> None:
+    folder = write_series(tmp_path)
+    good = (folder / "001.dcm").read_bytes()
+    (folder / "001.dcm").write_bytes(good[:400])
+    with pytest.raises(ImageError, match="UNREADABLE_FILE: 1 of 20 files name no series"):
+        load(folder)
+
+
+def test_a_decoding_failure_names_image_and_transfer_syntax(tmp_path: Path) -> None:
+    def change(d: Dataset, k: int) -> None:
+        d.compress(JPEG2000Lossless, generate_instance_uid=False)
+        if k == 3:
+            d.PixelData = d.PixelData[:60] + bytes(len(d.PixelData) - 60)
+
+    with pytest.raises(ImageError, match=r"PIXEL_DECODE: the pixels of image 18 \(JPEG 2000"):
+        load(write_series(tmp_path, change))
 
 
 def test_folders_without_images_are_refused(tmp_path: Path) -> None:

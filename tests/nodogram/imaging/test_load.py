@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import re
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK as sitk
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
@@ -76,12 +79,12 @@ def test_dicom_and_nifti_give_the_same_case(series: Path, tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("face", "axis", "index"),
     [
-        ("first slice", 0, 0),
-        ("last slice", 0, SLICES - 1),
-        ("first row", 1, 0),
-        ("last row", 1, MATRIX - 1),
-        ("first column", 2, 0),
-        ("last column", 2, MATRIX - 1),
+        ("first slice (inferior)", 0, 0),
+        ("last slice (superior)", 0, SLICES - 1),
+        ("first row (anterior)", 1, 0),
+        ("last row (posterior)", 1, MATRIX - 1),
+        ("first column (right)", 2, 0),
+        ("last column (left)", 2, MATRIX - 1),
     ],
 )
 def test_a_region_at_a_face_of_the_image_is_refused(series: Path, tmp_path: Path, face: str, axis: int, index: int) -> None:
@@ -89,8 +92,20 @@ def test_a_region_at_a_face_of_the_image_is_refused(series: Path, tmp_path: Path
     span = [slice(4, 9), slice(20, 40), slice(25, 35)]
     span[axis] = slice(index, index + 1)
     write_mask_file(tmp_path / "roi.nii", box_mask(image.volume.geometry, (span[0], span[1], span[2])))
-    with pytest.raises(NodogramError, match=f"ROI_TOUCHES_BORDER: the region reaches the {face} of"):
+    with pytest.raises(NodogramError, match=re.escape(f"ROI_TOUCHES_BORDER: the region reaches the {face} of")):
         load_region(tmp_path / "roi.nii", image, None)
+
+
+@pytest.mark.parametrize("axes", list(permutations(range(3))))
+def test_the_same_grid_stored_in_another_order_is_turned(series: Path, tmp_path: Path, axes: tuple[int, int, int]) -> None:
+    image = load_image(series)
+    mask = box_mask(image.volume.geometry)
+    write_mask_file(tmp_path / "straight.nii", mask)
+    stored = sitk.PermuteAxes(sitk.ReadImage(str(tmp_path / "straight.nii")), axes)
+    for number, flips in enumerate(((True, False, False), (False, True, True), (True, True, True))):
+        path = tmp_path / f"turned{number}.nii"
+        sitk.WriteImage(sitk.Flip(stored, flips), str(path))
+        np.testing.assert_array_equal(load_region(path, image, None).mask.array, mask.array)
 
 
 def test_an_outline_on_another_grid_is_refused_with_both_grids(series: Path, tmp_path: Path) -> None:

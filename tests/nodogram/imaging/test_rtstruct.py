@@ -117,6 +117,35 @@ def test_other_contours_and_gaps_are_remarked() -> None:
     assert np.flatnonzero(region.mask.array.any(axis=(1, 2))).tolist() == [2, 4, 6]
 
 
+@pytest.mark.parametrize("step", [1 / 3, 1 / 2])
+def test_contours_of_a_finer_stack_are_refused_and_never_cancel(step: float) -> None:
+    geometry, shape = grid(), ellipse((40, 40), (10, 10))
+    dataset = structure_set({"GTV": [contour(geometry, 2 + k * step, shape) for k in range(9)]})
+    with pytest.raises(NodogramError, match=r"ROI_CONTOUR_INVALID.*fall on one slice"):
+        read_rtstruct(dataset, geometry, SOURCE, None)
+
+
+def test_a_contour_exported_twice_counts_once() -> None:
+    geometry, shape = grid(), ellipse((40, 40), (10, 10))
+    once = structure_set({"GTV": [contour(geometry, 4, shape)]})
+    twice = structure_set({"GTV": [contour(geometry, 4, shape)] * 2})
+    region = read_rtstruct(twice, geometry, SOURCE, None)
+    np.testing.assert_array_equal(region.mask.array, read_rtstruct(once, geometry, SOURCE, None).mask.array)
+    assert [note.code for note in region.notes] == [NoteCode.ROI_CONTOUR_IGNORED]
+
+
+@given(
+    st.tuples(*[st.integers(-3_000_000, 3_000_000).map(lambda n: n / 10_000)] * 3),
+    st.sampled_from([0.9765625, 0.488281, 0.7, 0.3, 1.171875]),
+)
+def test_vertices_on_pixel_centers_count_alike_wherever_the_image_is(origin: tuple[float, float, float], pixel: float) -> None:
+    geometry = Geometry((5, 64, 64), (3.0, pixel, pixel), origin, AXIAL)
+    square = np.array([[20.0, 20], [40, 20], [40, 40], [20, 40]])
+    mask = read_rtstruct(structure_set({"GTV": [contour(geometry, 2, square)]}), geometry, SOURCE, None).mask
+    assert mask.box == (slice(2, 3), slice(20, 40), slice(20, 40))
+    assert mask.voxel_count == 400
+
+
 def test_a_name_chooses_the_region_and_one_with_contours_needs_none() -> None:
     geometry = grid()
     small, large = ([contour(geometry, 4, ellipse((40, 40), (r, r)))] for r in (5, 15))
@@ -148,8 +177,13 @@ def faulty(case: str) -> Dataset:
         "points only": [contour(geometry, 4, shape, "POINT")],
         "no contours": [],
         "other frame": [good],
+        "other frame of the set": [good],
     }[case]
-    return structure_set({"GTV": items}, "9.9" if case == "other frame" else "1.2.3")
+    dataset = structure_set({"GTV": items}, "9.9" if case == "other frame" else "1.2.3")
+    if case == "other frame of the set":
+        del dataset.StructureSetROISequence[0].ReferencedFrameOfReferenceUID
+        dataset.FrameOfReferenceUID = "9.9"
+    return dataset
 
 
 @pytest.mark.parametrize(
@@ -164,6 +198,7 @@ def faulty(case: str) -> Dataset:
         ("points only", Reason.ROI_EMPTY),
         ("no contours", Reason.ROI_EMPTY),
         ("other frame", Reason.ROI_FRAME_OF_REFERENCE_MISMATCH),
+        ("other frame of the set", Reason.ROI_FRAME_OF_REFERENCE_MISMATCH),
     ],
 )
 def test_an_unusable_outline_is_refused(case: str, reason: Reason) -> None:

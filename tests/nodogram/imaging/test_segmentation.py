@@ -84,8 +84,10 @@ def test_another_grid_is_resampled_and_remarked_and_far_away_is_refused(samples:
     assert region.mask.volume_cm3 == pytest.approx(exact.volume_cm3, rel=0.01)
     np.testing.assert_array_equal(region.mask.array[:, ::2, ::2], exact.array)
     away = Geometry(grid.shape, grid.spacing_mm, (5000.0, 0.0, 0.0), grid.direction)
-    with pytest.raises(NodogramError, match="ROI_OUTSIDE_IMAGE"):
-        read_segmentation(folder / "liver.dcm", away, image.source, None)
+    narrow = Geometry((3, 512, 120), grid.spacing_mm, grid.origin_mm, grid.direction)
+    for other in (away, narrow):
+        with pytest.raises(NodogramError, match=r"ROI_OUTSIDE_IMAGE: \d+ of 107098 voxels"):
+            read_segmentation(folder / "liver.dcm", other, image.source, None)
 
 
 def test_a_binary_region_is_the_same_in_fractional_form(samples: Path) -> None:
@@ -98,6 +100,18 @@ def test_a_binary_region_is_the_same_in_fractional_form(samples: Path) -> None:
     fractional = read_segmentation(folder / "seg_image_ct_binary_fractional.dcm", grid, ANY, None)
     np.testing.assert_array_equal(binary.mask.array, fractional.mask.array)
     np.testing.assert_array_equal(binary.mask.array, np.asarray(volume.array)[..., 0] > 0)
+
+
+def test_a_voxel_that_is_half_inside_is_inside(samples: Path) -> None:
+    segmentation = hd.seg.segread(samples / "highdicom" / "seg_image_ct_true_fractional.dcm")
+    volume = segmentation.get_volume(segment_numbers=[1])
+    spacing, affine = volume.spacing, np.asarray(volume.affine)
+    direction = np.stack([affine[:3, k] / spacing[k] for k in (2, 1, 0)], axis=1)
+    grid = Geometry(volume.spatial_shape, tuple(spacing), tuple(affine[:3, 3]), direction)
+    fraction = np.asarray(volume.array)[..., 0]
+    assert ((fraction > 0) & (fraction < 1)).any()
+    region = read_segmentation(samples / "highdicom" / "seg_image_ct_true_fractional.dcm", grid, ANY, None)
+    np.testing.assert_array_equal(region.mask.array, fraction >= 0.5)
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
+from nodogram.case import NoteCode
 from nodogram.errors import ImageError, NodogramError, Reason, RegionError, SurroundingsError
 from nodogram.geometry import Geometry
 from nodogram.imaging.volume_file import SUFFIXES, read_mask_file, read_volume_file, write_mask_file, write_volume_file
@@ -91,6 +92,18 @@ def test_not_a_number_is_refused(tmp_path: Path) -> None:
     for read in (read_volume_file, read_mask_file):
         with pytest.raises(ImageError, match="NOT_FINITE"):
             read(tmp_path / "nan.nii")
+
+
+@pytest.mark.parametrize(("low", "high"), [(0, 255), (-3000, -900)])
+def test_implausible_values_are_remarked(tmp_path: Path, low: int, high: int) -> None:
+    assert read_after_writing(tmp_path, volume()) == []
+    values = np.linspace(low, high, 5 * 6 * 7).reshape(GRID.shape).astype(np.float32)
+    assert read_after_writing(tmp_path, Volume(values, GRID)) == [NoteCode.HU_IMPLAUSIBLE]
+
+
+def read_after_writing(folder: Path, written: Volume) -> list[NoteCode]:
+    write_volume_file(folder / "image.nii", written)
+    return [note.code for note in read_volume_file(folder / "image.nii").notes]
 
 
 def test_a_header_cannot_name_another_file(tmp_path: Path) -> None:
