@@ -47,10 +47,18 @@ class NomogramTerm(Settings):
 
     @model_validator(mode="after")
     def _consistent(self) -> NomogramTerm:
-        if self.kind == "continuous" and not self.low < self.high:
-            raise ValueError(f"{self.predictor}: axis from {self.low} to {self.high} is empty")
-        if self.kind == "categorical" and (len(self.levels) < 2 or len(self.levels) != len(self.level_coefficients)):
+        if self.kind == "continuous":
+            if not self.low < self.high:
+                raise ValueError(f"{self.predictor}: axis from {self.low} to {self.high} is empty")
+            if self.levels or self.level_coefficients:
+                raise ValueError(f"{self.predictor}: a continuous predictor has no levels")
+            return self
+        if len(self.levels) < 2 or len(self.levels) != len(self.level_coefficients):
             raise ValueError(f"{self.predictor}: at least two levels with one coefficient each are required")
+        if len(set(self.levels)) != len(self.levels):
+            raise ValueError(f"{self.predictor}: every level once")
+        if 0.0 not in self.level_coefficients:
+            raise ValueError(f"{self.predictor}: one level must be the reference, with coefficient 0")
         return self
 
     def linear_predictor(self, value: float | str) -> float:
@@ -59,10 +67,10 @@ class NomogramTerm(Settings):
         Raises
         ------
         CohortError
-            ``CLINICAL_VALUE_INVALID`` for a level that is not on the axis.
+            ``CLINICAL_VALUE_INVALID`` for a level that is not on the axis, or no finite number on a continuous one.
         """
         if self.kind == "continuous":
-            return self.coefficient * float(value)
+            return self.coefficient * self._number(value)
         if value not in self.levels:
             raise CohortError(
                 Reason.CLINICAL_VALUE_INVALID, f"{self.predictor} is {value!r}; levels are {', '.join(self.levels)}"
@@ -81,7 +89,16 @@ class NomogramTerm(Settings):
 
     def is_out_of_range(self, value: float | str) -> bool:
         """Tell whether a value lies beyond the axis."""
-        return self.kind == "continuous" and not self.low <= float(value) <= self.high
+        return self.kind == "continuous" and not self.low <= self._number(value) <= self.high
+
+    def _number(self, value: float | str) -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            raise CohortError(Reason.CLINICAL_VALUE_INVALID, f"{self.predictor} is {value!r}; a finite number is required")
+        return number
 
     @property
     def _ends(self) -> tuple[float, ...]:
@@ -149,6 +166,8 @@ class Nomogram(Settings):
         names = [term.predictor for term in self.terms]
         if len(set(names)) != len(names):
             raise ValueError("every predictor once")
+        if names[0] != SCORE:
+            raise ValueError(f"the first term is {names[0]}; {SCORE} is required")
         return self
 
     @property

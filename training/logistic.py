@@ -22,8 +22,6 @@ Interval = Literal["wald", "profile"]
 Separation = Literal["firth", "stop"]
 
 MAXIMUM_ITERATIONS = 200
-# Longest Newton step beyond doubling, in log odds per standard deviation: far away the quadratic model is worth nothing.
-LONGEST_STEP = 5.0
 # Log odds per standard deviation beyond which a profile bound is called infinite.
 BOUND_LIMIT = 40.0
 # Share of a column that other columns must leave unexplained for it to have a coefficient of its own.
@@ -95,7 +93,8 @@ def fit_logistic(
     outcome
         (n,), 0 or 1, both present.
     interval
-        ``wald``, or ``profile``: bounds where the (penalized) likelihood ratio statistic reaches its chi-squared limit.
+        ``wald``, or ``profile``: bounds where the (penalized) likelihood ratio statistic reaches its chi-squared limit. A
+        fit by Firth's penalty always gets ``profile``: Wald's mislead where the outcomes separate.
     separation
         What to do when a combination of columns separates the outcomes and no maximum exists: ``firth`` fits with Jeffreys'
         prior and says so, ``stop`` refuses.
@@ -117,6 +116,8 @@ def fit_logistic(
     # Standardized columns: the same model, but a step and a tolerance mean the same for age, volume and indicators.
     X = np.column_stack([np.ones(outcome.size), (design[:, columns] - center) / scale])
     solution, remarks = _solve(X, outcome, tuple(names[j] for j in columns), separation)
+    if solution.penalty == "jeffreys":
+        interval = "profile"
     bounds = _wald(solution, level) if interval == "wald" else _profile(X, outcome, solution, level)
     remarks += [
         f"no profile interval of {names[j]} was found" for j, p in zip(columns, bounds[2][1:], strict=True) if np.isnan(p)

@@ -41,7 +41,7 @@ from training.splits import Split, make_split
 from training.summary import Findings, run_results
 from training.weights import resolve_initial_weights
 
-PHASES = 7
+PHASES = 8
 # Fewer events per candidate predictor than this makes coefficients unstable (TRIPOD+AI item 10; Riley et al. 2020).
 EVENTS_PER_PREDICTOR = 10
 

@@ -104,4 +104,4 @@ def _finish(
     perfect = (disagreement <= 1e-12 * scale) & (signal > 0)
     flat = scale == 0
     parts = (np.where(flat, 0.0, np.where(perfect, 1.0, part)) for part in (icc, low, high))
-    return IccEstimates(*(np.nan_to_num(part, nan=0.0) for part in parts))
+    return IccEstimates(*(np.where(np.isfinite(part), part, 0.0) for part in parts))

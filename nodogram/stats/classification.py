@@ -42,6 +42,34 @@ class Proportion:
 
 
 @dataclass(frozen=True)
+class LikelihoodRatio:
+    """How much a decision changes the odds of the outcome, with its log-normal interval.
+
+    All ``None`` where it is not defined; the bounds alone where a count of zero leaves no standard error.
+
+    References
+    ----------
+    Simel, Samsa, Matchar 1991, doi:10.1016/0895-4356(91)90128-V.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+    @staticmethod
+    def of(numerator: Proportion, denominator: Proportion, level: float = 0.95) -> LikelihoodRatio:
+        """Return the ratio of two independent shares with its interval."""
+        if numerator.value is None or not denominator.value:
+            return LikelihoodRatio(None, None, None)
+        value = numerator.value / denominator.value
+        if numerator.count == 0:
+            return LikelihoodRatio(value, None, None)
+        variance = sum(1 / share.count - 1 / share.total for share in (numerator, denominator))
+        factor = float(np.exp(norm.ppf(0.5 + level / 2) * np.sqrt(variance)))
+        return LikelihoodRatio(value, value / factor, value * factor)
+
+
+@dataclass(frozen=True)
 class Confusion:
     """Counts of a 2x2 decision table and what follows from them."""
 
@@ -85,6 +113,18 @@ class Confusion:
     def npv(self) -> Proportion:
         """Negative predictive value at the prevalence of these patients."""
         return Proportion.of(self.true_negative, self.true_negative + self.false_negative)
+
+    @property
+    def positive_likelihood_ratio(self) -> LikelihoodRatio:
+        """Sensitivity / (1 - specificity)."""
+        negatives = self.true_negative + self.false_positive
+        return LikelihoodRatio.of(self.sensitivity, Proportion.of(self.false_positive, negatives))
+
+    @property
+    def negative_likelihood_ratio(self) -> LikelihoodRatio:
+        """(1 - sensitivity) / specificity."""
+        positives = self.true_positive + self.false_negative
+        return LikelihoodRatio.of(Proportion.of(self.false_negative, positives), self.specificity)
 
     @property
     def f1(self) -> float | None:

@@ -20,9 +20,10 @@ class AucEstimate:
     Attributes
     ----------
     auc, low, high
-        0 to 1; the bounds equal ``auc`` where the variance is zero.
+        0 to 1; the bounds equal ``auc`` where the variance is zero, and are 0 and 1 where one class has a single patient,
+        because a variance cannot be estimated from one.
     standard_error
-        DeLong's, of the AUC itself.
+        DeLong's, of the AUC itself; NaN with a single patient in a class.
     """
 
     auc: float
@@ -97,11 +98,13 @@ def auc_interval(
     2003, The Statistical Evaluation of Medical Tests, section 5.2.
     """
     areas, covariance = _components(outcome, score[None, :])
-    area, error = float(areas[0]), float(np.sqrt(max(covariance[0, 0], 0.0)))
+    area, error = float(areas[0]), float(np.sqrt(np.maximum(covariance[0, 0], 0.0)))
     positives = int(outcome.sum())
     negatives = int(outcome.size - positives)
     z = float(norm.ppf(0.5 + level / 2))
-    if area in (0.0, 1.0):
+    if min(positives, negatives) == 1:
+        low, high = 0.0, 1.0
+    elif area in (0.0, 1.0):
         open_side = (1 - level) / 2
         reach = 1 - open_side ** (1 / min(positives, negatives))
         low, high = (1 - reach, 1.0) if area == 1.0 else (0.0, reach)
@@ -126,11 +129,14 @@ def compare_aucs_paired(
     Returns
     -------
     comparison : PairedComparison
-        ``difference`` is AUC of ``first`` minus AUC of ``second``; identical rankings give z = 0 and p = 1.
+        ``difference`` is AUC of ``first`` minus AUC of ``second``; identical rankings give z = 0 and p = 1. With a single
+        patient in a class the bounds are -1 and 1 and p is 1.
     """
     areas, covariance = _components(outcome, np.stack([first, second]))
     difference = float(areas[0] - areas[1])
     variance = float(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    if np.isnan(variance):
+        return PairedComparison(difference, -1.0, 1.0, 0.0, 1.0)
     error = float(np.sqrt(max(variance, 0.0)))
     z = difference / error if error > 0 else (0.0 if difference == 0 else float(np.copysign(np.inf, difference)))
     half = float(norm.ppf(0.5 + level / 2)) * error
@@ -171,8 +177,7 @@ def _components(outcome: NDArray[np.int64], scores: NDArray[np.float64]) -> tupl
     v01 = 1.0 - (overall[:, ~positive] - within_negative) / m
     covariance = np.zeros((len(scores), len(scores)))
     for part, count in ((v10, m), (v01, n)):
-        if count > 1:
-            covariance += np.atleast_2d(np.cov(part)) / count
+        covariance += np.atleast_2d(np.cov(part)) / count if count > 1 else np.nan
     return v10.mean(axis=1), covariance
 
 

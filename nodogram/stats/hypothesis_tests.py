@@ -32,19 +32,22 @@ class TestResult:
     p: float
 
 
-def compare_categorical(counts: NDArray[np.int64]) -> TestResult:
+def compare_categorical(counts: NDArray[np.int64], *, yates: bool = False) -> TestResult:
     """Compare the distribution of levels between groups.
+
+    Chi-squared; Fisher's exact test for 2x2 tables with an expected count below 5.
 
     Parameters
     ----------
     counts
-        (n_levels, n_groups). Levels that nobody has are left out. Chi-squared without Yates' correction; for 2x2 tables with
-        an expected count below 5, Fisher's exact test.
+        (n_levels, n_groups). Levels that nobody has are left out.
+    yates
+        Whether to use Yates' continuity correction in 2x2 tables.
     """
     used = counts[counts.sum(axis=1) > 0]
     if used.shape[0] < 2 or (used.sum(axis=0) == 0).any():
         return TestResult("not defined", None, 1.0)
-    result = stats.chi2_contingency(used, correction=False)
+    result = stats.chi2_contingency(used, correction=yates)
     if used.shape == (2, 2) and result.expected_freq.min() < SMALLEST_EXPECTED:
         return TestResult("Fisher", None, float(stats.fisher_exact(used).pvalue))
     return TestResult("chi-squared", float(result.statistic), float(result.pvalue))
@@ -54,10 +57,24 @@ def compare_continuous(first: NDArray[np.float64], second: NDArray[np.float64]) 
     """Compare two groups by Student's t test where Shapiro-Wilk finds both normal, else by the Mann-Whitney U test."""
     if min(first.size, second.size) < 3 or np.ptp(np.r_[first, second]) == 0:
         return TestResult("not defined", None, 1.0)
-    varied = min(np.ptp(first), np.ptp(second)) > 0
-    if varied and all(stats.shapiro(group).pvalue >= NORMALITY_ALPHA for group in (first, second)):
-        result = stats.ttest_ind(first, second)
-        return TestResult("Student t", float(result.statistic), float(result.pvalue))
+    if is_normal(first) and is_normal(second):
+        return compare_means(first, second, equal_variances=True)
+    return compare_ranks(first, second)
+
+
+def is_normal(values: NDArray[np.float64]) -> bool:
+    """Tell whether the Shapiro-Wilk test lets (n,) values, at least three, pass as normal; constant ones never do."""
+    return bool(np.ptp(values) > 0 and stats.shapiro(values).pvalue >= NORMALITY_ALPHA)
+
+
+def compare_means(first: NDArray[np.float64], second: NDArray[np.float64], *, equal_variances: bool) -> TestResult:
+    """Compare means by Student's t test (equal variances) or Welch's."""
+    result = stats.ttest_ind(first, second, equal_var=equal_variances)
+    return TestResult("Student t" if equal_variances else "Welch t", float(result.statistic), float(result.pvalue))
+
+
+def compare_ranks(first: NDArray[np.float64], second: NDArray[np.float64]) -> TestResult:
+    """Compare two groups by the Mann-Whitney U test: exact in small groups without ties, else the normal approximation."""
     result = stats.mannwhitneyu(first, second)
     return TestResult("Mann-Whitney U", float(result.statistic), float(result.pvalue))
 
@@ -81,9 +98,28 @@ def standardized_mean_difference(first: NDArray[np.float64], second: NDArray[np.
 
 
 def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return Holm's step-down adjusted p-values (n,)."""
+    """Return Holm's step-down adjusted p-values (n,): control of the chance of any false finding.
+
+    References
+    ----------
+    Holm 1979, Scandinavian Journal of Statistics 6:65-70.
+    """
     order = np.argsort(p)
     adjusted = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    result = np.empty_like(adjusted)
+    result[order] = np.minimum(adjusted, 1.0)
+    return result
+
+
+def benjamini_hochberg(p: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return step-up adjusted p-values (n,): control of the expected share of false findings.
+
+    References
+    ----------
+    Benjamini, Hochberg 1995, doi:10.1111/j.2517-6161.1995.tb02031.x.
+    """
+    order = np.argsort(p)[::-1]
+    adjusted = np.minimum.accumulate(p[order] * p.size / np.arange(p.size, 0, -1))
     result = np.empty_like(adjusted)
     result[order] = np.minimum(adjusted, 1.0)
     return result

@@ -90,7 +90,8 @@ def maximize_likelihood(
         if value > best:
             beta, best = beta + size * step, value
         if score @ step <= SMALLEST_GAIN or size <= SMALLEST_SIZE:
-            return LikelihoodMaximum(beta, np.linalg.pinv(_information(design, beta, free), hermitian=True), best)
+            covariance = np.asarray(np.linalg.pinv(_information(design, beta, free), hermitian=True), dtype=np.float64)
+            return LikelihoodMaximum(beta, covariance, best)
     return None
 
 
