@@ -1,7 +1,7 @@
 """The deep-learning radiomics (DLR) score: selected features through small exported classifiers to one number.
 
 Each branch standardizes its features, rounds them to float32 and asks its classifier for a probability. Branches are fused
-by the mean of their logits, the fused logit is calibrated, and what the nomogram takes is that logit or its probability.
+by a weighted mean of their logits, the fused logit is calibrated, and what the nomogram takes is that logit or its probability.
 """
 
 from __future__ import annotations
@@ -45,9 +45,17 @@ def expit(linear: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(np.where(linear >= 0, 1.0, small) / (1.0 + small), dtype=np.float64)
 
 
-def fuse(probabilities: Sequence[NDArray[np.float64]], clip: float = PROBABILITY_CLIP) -> NDArray[np.float64]:
-    """Return the fused log odds, float64 (n,): the mean over branches of the logits of their probabilities (n,)."""
-    return np.asarray(np.mean([logit(p, clip) for p in probabilities], axis=0), dtype=np.float64)
+def fuse(
+    probabilities: Sequence[NDArray[np.float64]], clip: float = PROBABILITY_CLIP, weights: Sequence[float] | None = None
+) -> NDArray[np.float64]:
+    """Return the fused log odds, float64 (n,): the mean over branches of the logits of their probabilities (n,).
+
+    Parameters
+    ----------
+    weights
+        One per branch, not negative, summing to 1; ``None`` weighs all alike.
+    """
+    return np.asarray(np.average([logit(p, clip) for p in probabilities], axis=0, weights=weights), dtype=np.float64)
 
 
 class BranchDocument(Settings):
@@ -98,7 +106,9 @@ class DlrDocument(Settings):
     Attributes
     ----------
     fusion
-        ``single`` for one branch, ``logit_mean`` for several.
+        ``single`` for one branch; for several ``logit_mean``, or ``weighted`` by ``weights``.
+    weights
+        Share of each branch in the fused logit, summing to 1; given exactly if ``weighted``.
     calibration_slope, calibration_intercept
         Calibrated logit = slope * fused logit + intercept.
     clip
@@ -108,7 +118,8 @@ class DlrDocument(Settings):
     """
 
     branches: Annotated[tuple[BranchDocument, ...], Field(min_length=1)]
-    fusion: Literal["single", "logit_mean"]
+    fusion: Literal["single", "logit_mean", "weighted"]
+    weights: tuple[Annotated[float, Field(ge=0, le=1)], ...] | None = None
     calibration_slope: float = 1.0
     calibration_intercept: float = 0.0
     clip: Annotated[float, Field(gt=0, lt=0.5)] = PROBABILITY_CLIP
@@ -120,6 +131,10 @@ class DlrDocument(Settings):
             raise ValueError("branches: each name once")
         if (self.fusion == "single") != (len(self.branches) == 1):
             raise ValueError(f"fusion {self.fusion} does not fit {len(self.branches)} branches")
+        if (self.fusion == "weighted") != (self.weights is not None):
+            raise ValueError("weights are given exactly if fusion is weighted")
+        if self.weights is not None and (len(self.weights) != len(self.branches) or abs(sum(self.weights) - 1) > 1e-9):
+            raise ValueError(f"weights {self.weights}: one per branch, summing to 1, is required")
         return self
 
 
@@ -194,7 +209,7 @@ class DlrModel:
             predict(standardize(table, branch.features, branch.mean, branch.scale))
             for branch, predict in zip(document.branches, self.predictors, strict=True)
         ]
-        linear = document.calibration_slope * fuse(branches, document.clip) + document.calibration_intercept
+        linear = document.calibration_slope * fuse(branches, document.clip, document.weights) + document.calibration_intercept
         probability = expit(linear)
         value = linear if document.scale == "logit" else probability
         names = [branch.name for branch in document.branches]

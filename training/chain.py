@@ -66,7 +66,7 @@ class Chain:
         What the DLR score is made of: one branch, or two whose logits are averaged.
     radiomics, deep
         The models on one source alone; ``None`` where the source is disabled or was not asked for. Under the ``decision``
-        rule they are the branches themselves.
+        and ``stacked`` rules they are the branches themselves.
     """
 
     branches: tuple[Branch, ...]
@@ -97,6 +97,11 @@ class Chain:
         """
         return self._fused(_joined(radiomics, deep), None)
 
+    def branch_probabilities(self, radiomics: FeatureTable | None, deep: FeatureTable | None) -> NDArray[np.float64]:
+        """Return the probability of each branch, float64 (n, n_branches), in the order of ``branches``."""
+        table = _joined(radiomics, deep)
+        return np.column_stack([branch.probability(table) for branch in self.branches])
+
     def radiomics_probability(self, radiomics: FeatureTable) -> NDArray[np.float64]:
         """Return the probability (n,) of the conventional radiomics model."""
         if self.radiomics is None:
@@ -106,7 +111,7 @@ class Chain:
     def model_probabilities(self, radiomics: FeatureTable | None, deep: FeatureTable | None) -> tuple[ModelProbability, ...]:
         """Return the probabilities of every algorithm on every feature set.
 
-        Under the ``decision`` rule the DLR model of an algorithm is the mean logit of both branches with that algorithm.
+        Where both sources have a branch, the DLR model of an algorithm is their mean logit with that algorithm.
         """
         table = _joined(radiomics, deep)
         sources: list[tuple[FeatureSet, Branch | None]] = [("radiomics", self.radiomics), ("deep", self.deep)]
@@ -166,9 +171,10 @@ def fit_chain(
     fitter = _Fitter(outcome, recipe, scope, stable, seed, jobs)
     rule = recipe.fusion.rule
     radiomics_branch = None if radiomics is None else fitter.fit("radiomics", radiomics)
-    needs_deep = rule == "decision" or radiomics is None or all_classifiers
+    separate = rule in ("decision", "stacked")
+    needs_deep = separate or radiomics is None or all_classifiers
     deep_branch = fitter.fit("deep", deep) if deep is not None and needs_deep else None
-    if radiomics is None or deep is None or rule == "decision":
+    if radiomics is None or deep is None or separate:
         branches = tuple(branch for branch in (radiomics_branch, deep_branch) if branch is not None)
         if not branches:
             raise TrainingError(Reason.MODEL_FIT_FAILED, "neither radiomics nor deep features were given; one is required")

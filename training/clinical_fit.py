@@ -72,8 +72,16 @@ def clinical_probability(
 
 
 def design_matrix(predictors: Sequence[ClinicalPredictor], records: Sequence[ClinicalRecord]) -> NDArray[np.float64]:
-    """Return the design (n, n_columns) of the given predictors; other keys of the records are left out."""
-    rows = [encode_record(predictors, {p.name: record[p.name] for p in predictors}).values for record in records]
+    """Return the design (n, n_columns) of the given predictors; other keys of the records are left out.
+
+    Raises
+    ------
+    CohortError
+        ``CLINICAL_PREDICTOR_MISSING`` or ``CLINICAL_VALUE_INVALID``.
+    """
+    rows = [
+        encode_record(predictors, {p.name: record[p.name] for p in predictors if p.name in record}).values for record in records
+    ]
     return np.array(rows, dtype=np.float64).reshape(len(records), -1)
 
 

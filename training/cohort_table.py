@@ -194,13 +194,21 @@ def _paths(row: _Row, folder: Path) -> tuple[dict[str, Path], list[CohortProblem
     paths, problems = {}, []
     for column in _PATH_COLUMNS:
         cell = row.cells.get(column, "")
-        if cell and (folder / cell).exists():
+        if cell and _exists(folder / cell):
             paths[column] = folder / cell
         elif cell:
             problems.append(problem(row.label, Reason.FILE_NOT_FOUND, f"{column} {cell} does not exist"))
         elif column in REQUIRED_COLUMNS:
             problems.append(problem(row.label, Reason.COHORT_INVALID, f"{column} is empty; a path is required"))
     return paths, problems
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:
+        # A name longer than the file system allows, or a folder that may not be searched: nothing to be read there.
+        return False
 
 
 def _clinical(row: _Row, definition: CohortDefinition) -> tuple[dict[str, str | float], list[CohortProblem]]:

@@ -92,18 +92,18 @@ class FoldResult(Settings):
 
     Attributes
     ----------
+    branches
+        Names of the branches of the DLR score.
     dlr_held_out, dlr_fit
-        Uncalibrated fused DLR probability of the patients held out, and the resubstituted one of those fitted on.
-    radiomics_held_out
-        Probability of the chosen conventional radiomics model, empty if radiomics is disabled.
+        Probability of each branch, by patient, of the patients held out, and the resubstituted one of those fitted on.
     """
 
     index: int
     fit: tuple[str, ...]
     held_out: tuple[str, ...]
-    dlr_held_out: tuple[float, ...]
-    dlr_fit: tuple[float, ...]
-    radiomics_held_out: tuple[float, ...]
+    branches: tuple[str, ...]
+    dlr_held_out: tuple[tuple[float, ...], ...]
+    dlr_fit: tuple[tuple[float, ...], ...]
     models: tuple[ModelScores, ...]
     selections: tuple[BranchSelection, ...]
     finetune: FinetuneCurve | None
@@ -167,9 +167,9 @@ def fit_fold(
         index=fold.index,
         fit=fold.fit,
         held_out=fold.held_out,
-        dlr_held_out=_floats(chain.probability(radiomics_out, deep_out)),
-        dlr_fit=_floats(chain.probability(data.radiomics_of(fold.fit), deep_fit)),
-        radiomics_held_out=() if radiomics_out is None else _floats(chain.radiomics_probability(radiomics_out)),
+        branches=tuple(b.name for b in chain.branches),
+        dlr_held_out=_rows(chain.branch_probabilities(radiomics_out, deep_out)),
+        dlr_fit=_rows(chain.branch_probabilities(data.radiomics_of(fold.fit), deep_fit)),
         models=tuple(
             ModelScores(feature_set=m.feature_set, classifier=m.classifier, held_out=_floats(m.probability)) for m in models
         ),
@@ -294,6 +294,10 @@ def _finetune(
 def _torch_table(backbone: FinetunedBackbone, data: TrainingData, case_ids: tuple[str, ...]) -> FeatureTable:
     features, _ = embed(backbone, data.pixels_of(case_ids))
     return FeatureTable(case_ids, DEEP_FEATURE_NAMES, features)
+
+
+def _rows(values: NDArray[np.float64]) -> tuple[tuple[float, ...], ...]:
+    return tuple(_floats(row) for row in values)
 
 
 def _floats(values: NDArray[np.float64]) -> tuple[float, ...]:

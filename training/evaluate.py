@@ -22,7 +22,7 @@ from nodogram.stats.discrimination import auc_interval, roc_curve
 from training.clinical_fit import clinical_probability
 from training.cohort import Patient
 from training.crossfit import FinalFit, FoldResult, TrainingData
-from training.nomogram_model import FittedNomogram, freeze_threshold
+from training.nomogram_model import FittedNomogram, branch_probabilities, freeze_threshold
 from training.progress import RunProgress
 from training.recipe import EvaluationSettings, Recipe
 from training.results import Estimate, FeatureSet, ModelPerformance, Sample
@@ -77,15 +77,14 @@ def evaluate_run(
 ) -> Evaluation:
     """Evaluate every model of a run."""
     served = predict_patients(bundle, [p for p in patients if p.patient_id in set(split.test)], jobs, progress)
-    dlr_test = _dlr_probability(split.test, data, final)
-    _check_served(served, dlr_test, fitted)
+    dlr_test = _check_served(served, split, data, final, fitted)
     models = [
         *_chain_models(split, data, folds, final),
         *_stacked_models(split, data, folds, fitted, recipe, served, dlr_test),
     ]
     rows = [row for model in models for row in performance_rows(model, data.outcome, recipe.evaluation)]
     development = {
-        c: (fitted.out_of_fold[c], fitted.apparent_probability[c], fitted.held_out_probability[c]) for c in split.development
+        c: (fitted.held_out[c].dlr, fitted.apparent[c].nomogram, fitted.held_out[c].nomogram) for c in split.development
     }
     return Evaluation(tuple(rows), development, served)
 
@@ -197,7 +196,16 @@ def _stacked_models(
     dlr_test: Scores,
 ) -> list[Scored]:
     """Clinical model, chosen DLR score and nomogram."""
-    models = [Scored("dlr", None, chosen=True, apparent=fitted.apparent, out_of_fold=fitted.out_of_fold, test=dlr_test)]
+    models = [
+        Scored(
+            "dlr",
+            None,
+            chosen=True,
+            apparent={c: s.dlr for c, s in fitted.apparent.items()},
+            out_of_fold={c: s.dlr for c, s in fitted.held_out.items()},
+            test=dlr_test,
+        )
+    ]
     if fitted.stage.kept:
         models.insert(0, _clinical_model(split, data, folds, fitted, recipe))
     models.append(
@@ -205,8 +213,8 @@ def _stacked_models(
             "nomogram",
             None,
             chosen=True,
-            apparent=fitted.apparent_probability,
-            out_of_fold=fitted.held_out_probability,
+            apparent={c: s.nomogram for c, s in fitted.apparent.items()},
+            out_of_fold={c: s.nomogram for c, s in fitted.held_out.items()},
             test=served,
         )
     )
@@ -233,25 +241,22 @@ def _clinical_model(
     )
 
 
-def _dlr_probability(case_ids: tuple[str, ...], data: TrainingData, final: FinalFit) -> dict[str, float]:
-    if not case_ids:
-        return {}
-    deep = None if final.deep is None else final.deep.rows(case_ids)
-    return _by_id(case_ids, final.chain.probability(data.radiomics_of(case_ids), deep))
-
-
-def _check_served(served: Scores, dlr: Scores, fitted: FittedNomogram) -> None:
-    """Refuse a bundle that does not say of the test patients what the fitted objects say of them."""
+def _check_served(
+    served: Scores, split: Split, data: TrainingData, final: FinalFit, fitted: FittedNomogram
+) -> dict[str, float]:
+    """Refuse a bundle that does not say of the test patients what the fitted objects say; return their DLR probability."""
     if not served:
-        return
-    expected = fitted.stage.probability(_values(dlr), [fitted.records[c] for c in dlr])
-    difference = float(np.abs(expected - np.array([served[c] for c in dlr])).max())
+        return {}
+    branches = branch_probabilities(final, data, split.test)
+    expected = fitted.stage.probability(branches, [fitted.records[c] for c in split.test])
+    difference = float(np.abs(expected - np.array([served[c] for c in split.test])).max())
     if not difference <= SERVED_PARITY:
         raise TrainingError(
             Reason.EXPORT_PARITY_FAILED,
             f"the reloaded bundle differs from the fitted model by {difference:.2g} on the test patients; "
             f"at most {SERVED_PARITY:g} is allowed",
         )
+    return _by_id(split.test, fitted.stage.dlr_probability(branches))
 
 
 @lru_cache(maxsize=2)

@@ -31,11 +31,12 @@ from nodogram.nomogram import SCORE
 from nodogram.radiomics.manifest import build_manifest
 from nodogram.self_test import IMAGE, ROI, known_answer, predict_known
 from nodogram.synthesis.phantom import synthesize_patient
-from training.chain import Chain
+from training.chain import Branch
 from training.classifier_export import export_classifier
 from training.cohort import Cohort
 from training.crossfit import FinalFit, TrainingData
 from training.extraction import Acquisition
+from training.nomogram_model import branch_probabilities
 from training.recipe import Recipe
 from training.scoring import NomogramStage
 from training.splits import Split
@@ -105,33 +106,35 @@ def software_versions() -> dict[str, str]:
 
 
 def _write_dlr(model: FittedModel, work: Path) -> DlrDocument:
-    chain, stage = model.final.chain, model.stage
-    branches = []
-    for branch in chain.branches:
-        selection = branch.selection
-        exported = export_classifier(branch.chosen, len(selection.names), work / f"dlr-{branch.name}")
-        branches.append(
-            BranchDocument(
-                name=branch.name,
-                features=selection.names,
-                mean=tuple(float(v) for v in selection.mean),
-                scale=tuple(float(v) for v in selection.scale),
-                classifier_name=branch.chosen.name,
-                format=exported.format,
-                file=exported.file,
-                constant_probability=exported.constant_probability,
-            )
-        )
+    """Write the score; a branch without weight is left out, and with it all it would cost to compute."""
+    calibration = model.stage.calibration
+    used = [(b, w) for b, w in zip(model.final.chain.branches, calibration.weights, strict=True) if w > 0]
     document = DlrDocument(
-        branches=tuple(branches),
-        fusion="single" if len(branches) == 1 else "logit_mean",
-        calibration_slope=stage.calibration.slope,
-        calibration_intercept=stage.calibration.intercept,
+        branches=tuple(_write_branch(branch, work) for branch, _ in used),
+        fusion="single" if len(used) == 1 else "weighted",
+        weights=None if len(used) == 1 else tuple(weight for _, weight in used),
+        calibration_slope=calibration.slope,
+        calibration_intercept=calibration.intercept,
         clip=PROBABILITY_CLIP,
         scale=model.recipe.score.scale,
     )
     bundle.write_document(work / bundle.DLR, document)
     return document
+
+
+def _write_branch(branch: Branch, work: Path) -> BranchDocument:
+    selection = branch.selection
+    exported = export_classifier(branch.chosen, len(selection.names), work / f"dlr-{branch.name}")
+    return BranchDocument(
+        name=branch.name,
+        features=selection.names,
+        mean=tuple(float(v) for v in selection.mean),
+        scale=tuple(float(v) for v in selection.scale),
+        classifier_name=branch.chosen.name,
+        format=exported.format,
+        file=exported.file,
+        constant_probability=exported.constant_probability,
+    )
 
 
 def _write_parts(model: FittedModel, document: DlrDocument, work: Path) -> None:
@@ -172,7 +175,10 @@ def _write_manifest(model: FittedModel, work: Path) -> str:
             development_event_count=int(model.data.outcome_of(development).sum()),
             test_count=len(model.split.test),
             split_digest=model.split.digest,
-            classifier=", ".join(f"{b.name}: {b.chosen.name}" for b in chain.branches),
+            classifier=", ".join(
+                f"{b.name}: {b.chosen.name} (weight {w:.2f})"
+                for b, w in zip(chain.branches, model.stage.calibration.weights, strict=True)
+            ),
             initial_weights=model.initial_weights,
             notes=model.notes,
         ),
@@ -191,7 +197,7 @@ def _check_parity(model: FittedModel, dlr: DlrModel) -> None:
     tables = [t for t in (model.data.radiomics_of(ids), None if model.final.deep is None else model.final.deep.rows(ids)) if t]
     joined = tables[0] if len(tables) == 1 else tables[0].join(tables[1])
     written = np.array([s.value for s in dlr.score_table(joined)])
-    fitted = model.stage.score(_chain_probability(model.final.chain, model, ids))
+    fitted = model.stage.score(branch_probabilities(model.final, model.data, ids))
     difference = float(np.abs(_sigmoid(written, model) - _sigmoid(fitted, model)).max())
     if not difference <= PROBABILITY_PARITY:
         raise TrainingError(
@@ -199,11 +205,6 @@ def _check_parity(model: FittedModel, dlr: DlrModel) -> None:
             f"the exported DLR score differs from the fitted one by {difference:.2g}; "
             f"at most {PROBABILITY_PARITY:g} is allowed",
         )
-
-
-def _chain_probability(chain: Chain, model: FittedModel, ids: tuple[str, ...]) -> np.ndarray:
-    deep = None if model.final.deep is None else model.final.deep.rows(ids)
-    return chain.probability(model.data.radiomics_of(ids), deep)
 
 
 def _sigmoid(score: np.ndarray, model: FittedModel) -> np.ndarray:

@@ -14,7 +14,7 @@ from nodogram.stats.classification import threshold_for_sensitivity, youden_thre
 from training.cohort import Cohort
 from training.crossfit import FinalFit, FoldResult, TrainingData
 from training.recipe import EvaluationSettings, Recipe
-from training.scoring import NomogramStage, fit_stage, held_out_nomogram
+from training.scoring import NomogramStage, PatientScores, fit_stage, held_out_scores
 from training.splits import Split
 
 
@@ -24,12 +24,10 @@ class FittedNomogram:
 
     Attributes
     ----------
-    out_of_fold
-        DLR probability of each development patient from the fold that held the patient out, uncalibrated.
-    held_out_probability
-        Nomogram probability of each development patient from a nomogram that did not see the patient.
-    apparent_probability
-        Nomogram probability of each development patient from resubstituted DLR scores: optimistic.
+    held_out
+        DLR and nomogram probability of each development patient from fits that did not see the patient.
+    apparent
+        The same from resubstituted branch probabilities: optimistic.
     development_score
         The scores the nomogram was fitted on, in the order of the development patients.
     """
@@ -37,10 +35,8 @@ class FittedNomogram:
     stage: NomogramStage
     candidates: tuple[ClinicalPredictor, ...]
     records: Mapping[str, ClinicalRecord]
-    out_of_fold: Mapping[str, float]
-    apparent: Mapping[str, float]
-    held_out_probability: Mapping[str, float]
-    apparent_probability: Mapping[str, float]
+    held_out: Mapping[str, PatientScores]
+    apparent: Mapping[str, PatientScores]
     development_score: tuple[float, ...]
     threshold: float
     threshold_rule: str
@@ -54,35 +50,39 @@ def fit_nomogram_model(
     records: dict[str, ClinicalRecord] = {p.patient_id: p.clinical for p in cohort.patients}
     candidates = cohort.definition.candidates
     out_of_fold = {c: p for fold in folds for c, p in zip(fold.held_out, fold.dlr_held_out, strict=True)}
-    chain = final.chain.probability(data.radiomics_of(ids), None if final.deep is None else final.deep.rows(ids))
-    apparent = dict(zip(ids, (float(p) for p in chain), strict=True))
-    learned = out_of_fold if recipe.score.source == "out_of_fold" else apparent
+    resubstituted = branch_probabilities(final, data, ids)
+    learned = np.array([out_of_fold[c] for c in ids]) if recipe.score.source == "out_of_fold" else resubstituted
     everyone = data.case_ids
+    development_records = [records[c] for c in ids]
     stage = fit_stage(
-        np.array([learned[c] for c in ids]),
+        learned,
         data.outcome_of(ids),
-        [records[c] for c in ids],
+        development_records,
         candidates,
         recipe,
         screening=([records[c] for c in everyone], data.outcome_of(everyone)) if recipe.clinical.selected_on == "all" else None,
     )
-    held_out = held_out_nomogram(folds, data.outcome, records, candidates, recipe)
-    resubstituted = stage.probability(np.array([apparent[c] for c in ids]), [records[c] for c in ids])
-    apparent_probability = dict(zip(ids, (float(p) for p in resubstituted), strict=True))
-    source = held_out if recipe.evaluation.threshold_from == "out_of_fold" else apparent_probability
-    threshold, rule = freeze_threshold(data.outcome_of(ids), np.array([source[c] for c in ids]), recipe.evaluation)
+    held_out = held_out_scores(folds, data.outcome, records, candidates, recipe)
+    pairs = zip(ids, stage.dlr_probability(resubstituted), stage.probability(resubstituted, development_records), strict=True)
+    apparent = {c: PatientScores(float(d), float(p)) for c, d, p in pairs}
+    source = held_out if recipe.evaluation.threshold_from == "out_of_fold" else apparent
+    threshold, rule = freeze_threshold(data.outcome_of(ids), np.array([source[c].nomogram for c in ids]), recipe.evaluation)
     return FittedNomogram(
         stage=stage,
         candidates=candidates,
         records=records,
-        out_of_fold=out_of_fold,
+        held_out=held_out,
         apparent=apparent,
-        held_out_probability=held_out,
-        apparent_probability=apparent_probability,
-        development_score=tuple(float(s) for s in stage.score(np.array([learned[c] for c in ids]))),
+        development_score=tuple(float(s) for s in stage.score(learned)),
         threshold=threshold,
         threshold_rule=rule,
     )
+
+
+def branch_probabilities(final: FinalFit, data: TrainingData, case_ids: tuple[str, ...]) -> NDArray[np.float64]:
+    """Return what the branches of the final chain say of the given patients, (n, n_branches)."""
+    deep = None if final.deep is None else final.deep.rows(case_ids)
+    return final.chain.branch_probabilities(data.radiomics_of(case_ids), deep)
 
 
 def freeze_threshold(

@@ -77,11 +77,12 @@ class ClassifierSettings(Settings):
 class FusionSettings(Settings):
     """How radiomics and deep features meet (D27).
 
-    ``decision``: one chain each, logits averaged. ``concat_selected``: selected radiomics plus all deep features,
-    selected again. ``concat_all``: everything concatenated, then selected.
+    ``stacked``: one chain each, logits weighted by what they were worth out of fold (weights are not negative, so a source
+    that ranks no better than chance gets none). ``decision``: one chain each, logits averaged. ``concat_selected``: selected
+    radiomics plus all deep features, selected again. ``concat_all``: everything concatenated, then selected.
     """
 
-    rule: Literal["decision", "concat_selected", "concat_all"]
+    rule: Literal["stacked", "decision", "concat_selected", "concat_all"]
 
 
 class ScoreSettings(Settings):
@@ -141,6 +142,8 @@ class Recipe(Settings):
     def _consistent(self) -> Recipe:
         if not self.classifiers.names:
             raise ValueError("classifiers.names: at least one algorithm is required")
+        if self.fusion.rule == "stacked" and self.score.calibration == "none":
+            raise ValueError("fusion.rule = 'stacked' fits weights and calibration together: calibration cannot be none")
         if not self.finetune.initial_weights:
             raise ValueError("finetune.initial_weights: name at least one source, such as 'none'")
         return self

@@ -173,6 +173,10 @@ class RunResults(Settings):
 
     Attributes
     ----------
+    score_calibration
+        Slope and intercept of the calibrated logit of the DLR score.
+    score_weights
+        Share of each branch in the fused logit.
     warnings
         Sentences every reader must see first: random weights, constant score, few events per predictor, excluded cases.
     """
@@ -202,6 +206,7 @@ class RunResults(Settings):
     threshold: float
     threshold_rule: str
     score_calibration: tuple[float, float]
+    score_weights: tuple[tuple[str, float], ...] = ()
     split_digest: str
     duration_s: float
     software: tuple[tuple[str, str], ...]

@@ -91,6 +91,7 @@ def run_results(findings: Findings, *, created: str, duration_s: float, software
         threshold=fitted.threshold,
         threshold_rule=fitted.threshold_rule,
         score_calibration=(fitted.stage.calibration.slope, fitted.stage.calibration.intercept),
+        score_weights=tuple(zip((b.name for b in chain.branches), fitted.stage.calibration.weights, strict=True)),
         split_digest=findings.split.digest,
         duration_s=duration_s,
         software=software,

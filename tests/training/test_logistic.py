@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import statsmodels.api as sm
@@ -57,7 +59,7 @@ def test_firth_of_a_two_by_two_table_adds_one_half_to_each_cell(cells: tuple[int
     outcome = np.repeat([0, 1, 0], [b, c, d])
     found = fit_logistic(design, ("x",), outcome, interval="profile", separation="firth")
     assert found.method == "Firth"
-    assert found.coefficient[0] == pytest.approx(np.log(0.5 * (d + 0.5) / ((b + 0.5) * (c + 0.5))), abs=1e-5)
+    assert found.coefficient[0] == pytest.approx(np.log(0.5 * (d + 0.5) / ((b + 0.5) * (c + 0.5))), abs=1e-6)
     assert found.low[0] < found.odds_ratio[0] < found.high[0]
     assert any("separate" in note for note in found.notes)
 
@@ -91,3 +93,54 @@ def test_constant_column_is_reported_and_has_no_effect() -> None:
     assert found.notes == ("c is the same for all patients: coefficient 0",)
     alone = fit_logistic(design, ("a", "b"), outcome, interval="profile", separation="firth")
     assert found.coefficient[:2] == alone.coefficient
+
+
+def test_firth_reproduces_the_published_endometrial_example() -> None:
+    """NV separates; coefficients and penalized profile intervals as printed by the R package logistf."""
+    rows = np.loadtxt(Path(__file__).parents[1] / "golden" / "endometrial.csv", delimiter=",", skiprows=1)
+    found = fit_logistic(rows[:, :3], ("NV", "PI", "EH"), rows[:, 3].astype(np.int64), interval="wald", separation="firth")
+    assert (found.method, found.interval) == ("Firth", "profile")
+    assert (*found.coefficient, found.intercept) == pytest.approx((2.92927330, -0.03475175, -2.60416387, 3.77455951), abs=1e-6)
+    assert np.log(found.low) == pytest.approx([0.6097244, -0.1244587, -4.3651832], abs=1e-6)
+    assert np.log(found.high) == pytest.approx([7.85463171, 0.04045547, -1.23272106], abs=1e-6)
+
+
+@pytest.mark.parametrize("interval", ["wald", "profile"])
+@pytest.mark.parametrize("separated", [False, True])
+def test_units_of_a_column_change_nothing_but_its_units(interval: str, separated: bool) -> None:
+    design, outcome = simulate(5)
+    if separated:
+        outcome = (design[:, 0] > 0.1).astype(np.int64)
+    kwargs = {"interval": interval, "separation": "firth"}
+    plain = fit_logistic(design, ("a", "b"), outcome, **kwargs)
+    scaled = fit_logistic(design * [1e-5, 1.0] + [300.0, 0.0], ("a", "b"), outcome, **kwargs)
+    assert scaled.coefficient[0] * 1e-5 == pytest.approx(plain.coefficient[0], rel=1e-5)
+    assert scaled.coefficient[1] == pytest.approx(plain.coefficient[1], rel=1e-4, abs=1e-5)
+    assert scaled.p_value == pytest.approx(plain.p_value, rel=1e-4)
+    assert (scaled.low[1], scaled.high[1]) == pytest.approx((plain.low[1], plain.high[1]), rel=1e-4)
+
+
+def test_a_column_determined_by_others_is_reported_and_has_no_effect() -> None:
+    design, outcome = simulate(3)
+    repeated = np.column_stack([design, 1.0 - design[:, 1]])
+    found = fit_logistic(repeated, ("a", "b", "not b"), outcome, interval="profile", separation="stop")
+    alone = fit_logistic(design, ("a", "b"), outcome, interval="profile", separation="stop")
+    assert found.coefficient == (*alone.coefficient, 0.0)
+    assert np.isnan(found.high[2])
+    assert found.notes == ("not b is determined by the columns before it: coefficient 0",)
+
+
+def test_one_outcome_only_and_values_that_are_not_finite_are_refused() -> None:
+    design, outcome = simulate(4)
+    with pytest.raises(TrainingError, match="120 of 120 patients have the outcome") as one:
+        fit_logistic(design, ("a", "b"), np.ones_like(outcome), interval="wald", separation="firth")
+    assert one.value.reason is Reason.MODEL_FIT_FAILED
+    design[7, 0] = np.nan
+    with pytest.raises(TrainingError, match="not finite"):
+        fit_logistic(design, ("a", "b"), outcome, interval="wald", separation="firth")
+
+
+def test_without_any_predictor_the_intercept_is_the_logit_of_the_prevalence() -> None:
+    outcome = np.repeat([0, 1], [30, 10])
+    found = fit_logistic(np.empty((40, 0)), (), outcome, interval="profile", separation="firth")
+    assert found.intercept == pytest.approx(np.log(1 / 3), abs=1e-9)
