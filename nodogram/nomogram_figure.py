@@ -47,7 +47,7 @@ TICK = 0.10
 LABEL_DISTANCE = 0.15
 LABEL_SIZE, NAME_SIZE = 9.0, 11.0
 LABEL_SPACE = 0.012
-NAME_WIDTH_INCH = 1.72
+NAME_WIDTH_INCH = 1.62
 POINTS_INCH = 72.0
 # Rulers shorter than this are a point.
 SHORTEST = 1e-9
@@ -246,8 +246,9 @@ def _mark(axes: Axes, nomogram: Nomogram, reading: NomogramReading, total_end: f
     axes.text(X_LIMITS[1], top, "points", color=MARK, fontsize=LABEL_SIZE, va="center", ha="right")
     for i, contribution in enumerate(reading.contributions):
         _point(axes, contribution.points / 100.0, top - 1 - i, top, f"{contribution.points:.1f}")
-    _point(axes, reading.total_points / total_end, 1, 0, f"{reading.total_points:.1f}")
-    if nomogram.points_per_log_odds > 0:
+    has_effect = nomogram.points_per_log_odds > 0
+    _point(axes, reading.total_points / total_end, 1, 0 if has_effect else 1, f"{reading.total_points:.1f}")
+    if has_effect:
         x = float(np.clip(reading.total_points / total_end, 0.0, 1.0))
         axes.plot([x], [0], "D", color=RESULT, ms=8, zorder=5)
     text = _percentage(reading.probability)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 from joblib import Parallel, delayed
@@ -192,7 +193,7 @@ def _write(path: Path, case: ExtractedCase) -> None:
 def _read(path: Path, label: str) -> ExtractedCase | None:
     """Read a cached case; anything unreadable counts as absent and is computed again."""
     try:
-        with np.load(path, allow_pickle=False) as stored:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as stored:
             header = json.loads(stored["header"].tobytes())
             pixels = stored["pixels"]
             return ExtractedCase(
@@ -202,5 +203,5 @@ def _read(path: Path, label: str) -> ExtractedCase | None:
                 acquisition=Acquisition(**header["acquisition"]),
                 notes=tuple((code, message) for code, message in header["notes"]),
             )
-    except (OSError, ValueError, KeyError, TypeError, NodogramError):
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile, NodogramError):
         return None

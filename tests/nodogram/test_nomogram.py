@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -10,7 +9,6 @@ from pydantic import ValidationError
 
 from nodogram.errors import CohortError, Reason
 from nodogram.nomogram import SCORE, Nomogram, NomogramTerm
-from nodogram.nomogram_figure import draw_nomogram
 
 coefficients = st.floats(-5, 5).filter(lambda c: abs(c) > 1e-3)
 
@@ -95,20 +93,61 @@ def test_without_any_effect_there_are_no_points() -> None:
     assert reading.probability == pytest.approx(1 / (1 + math.exp(0.4)))
 
 
-@pytest.mark.parametrize("effect", [1.0, 0.0])
-def test_drawing_is_deterministic_and_survives_odd_labels(tmp_path: Path, effect: float) -> None:
-    term = NomogramTerm(
-        predictor=SCORE,
-        label="A $very$ long label that needs a second line",
-        kind="continuous",
-        coefficient=effect,
-        low=-1,
-        high=1,
-    )
-    nomogram = Nomogram(intercept=-0.4, terms=(term,))
-    for name in ("a", "b"):
-        draw_nomogram(nomogram, nomogram.read({SCORE: 0.3}), tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    text = (tmp_path / "a.svg").read_text()
-    assert "Total points" in text
-    assert "$very$" in text
+def test_score_alone_is_a_nomogram() -> None:
+    term = NomogramTerm(predictor=SCORE, label="DLR score", kind="continuous", coefficient=2.0, low=-1, high=1)
+    nomogram = Nomogram(intercept=0.5, terms=(term,))
+    reading = nomogram.read({SCORE: 0.0})
+    assert (reading.total_points, reading.linear_predictor) == (50.0, 0.5)
+    assert nomogram.formula() == "logit(p) = 0.5 + 2 × dlr_score"
+    assert [(e.value, e.points) for e in nomogram.points_table(2)] == [(-1.0, 0.0), (0.0, 50.0), (1.0, 100.0)]
+
+
+def test_a_falling_effect_has_its_zero_at_the_high_end() -> None:
+    term = NomogramTerm(predictor=SCORE, label="DLR score", kind="continuous", coefficient=-2.0, low=0, high=1)
+    reading = Nomogram(intercept=0.0, terms=(term,)).read({SCORE: 1.5})
+    assert (reading.total_points, reading.contributions[0].out_of_range) == (-50.0, True)
+    assert reading.probability == pytest.approx(1 / (1 + math.exp(3.0)))
+
+
+@given(intercept=st.floats(-4, 4), score=coefficients, site=coefficients, age=coefficients, value=st.floats(-3, 3))
+def test_formula_as_text_computes_the_probability(
+    intercept: float, score: float, site: float, age: float, value: float
+) -> None:
+    nomogram = make(intercept, score, site, age)
+    reading = nomogram.read({SCORE: value, "site": "supra", "age": 60.0})
+    text = nomogram.formula().removeprefix("logit(p) = ")
+    for level in ("glottic", "supra", "sub"):
+        text = text.replace(f'[site = "{level}"]', str(int(level == "supra")))
+    text = text.replace("×", "*").replace(SCORE, f"({value!r})").replace("age", "60.0")
+    # Six significant digits are printed, of terms up to 15 in size.
+    assert eval(text, {"__builtins__": {}}) == pytest.approx(reading.linear_predictor, abs=1e-4)  # noqa: S307
+
+
+@pytest.mark.parametrize("value", ["old", "nan", math.inf])
+def test_what_is_no_number_is_refused(value: float | str) -> None:
+    with pytest.raises(CohortError, match="a finite number is required") as wrong:
+        make(0.0, 1.0, 0.5, 0.1).read({SCORE: 0.0, "site": "supra", "age": value})
+    assert wrong.value.reason is Reason.CLINICAL_VALUE_INVALID
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"low": 1.0, "high": 1.0}, "axis from 1.0 to 1.0 is empty"),
+        ({"levels": ("a", "b")}, "has no levels"),
+        ({"kind": "categorical", "levels": ("a",), "level_coefficients": (0.0,)}, "at least two levels"),
+        ({"kind": "categorical", "levels": ("a", "a"), "level_coefficients": (0.0, 1.0)}, "every level once"),
+        ({"kind": "categorical", "levels": ("a", "b"), "level_coefficients": (0.5, 1.0)}, "must be the reference"),
+    ],
+)
+def test_impossible_terms_are_refused(change: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        NomogramTerm.model_validate({"predictor": "x", "label": "X", "kind": "continuous", "low": 0, "high": 1, **change})
+
+
+def test_the_score_comes_first_and_every_predictor_once() -> None:
+    terms = make(0.0, 1.0, 0.5, 0.1).terms
+    with pytest.raises(ValidationError, match="first term is site"):
+        Nomogram(intercept=0.0, terms=terms[1:])
+    with pytest.raises(ValidationError, match="every predictor once"):
+        Nomogram(intercept=0.0, terms=(*terms, terms[1]))

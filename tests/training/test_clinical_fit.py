@@ -15,10 +15,10 @@ SOUND, PAPER = load_recipe("sound").clinical, load_recipe("paper").clinical
 
 
 def cohort() -> tuple[list[dict[str, str | float]], np.ndarray]:
-    """Events and others by stage: T1 4/16, T2 10/10, T3 15/5; sex has no association at all."""
+    """Events and others by stage: T1 2/18, T2 10/10, T3 15/5; sex has no association at all."""
     records: list[dict[str, str | float]] = []
     outcome = []
-    for level, events, others in (("T1", 4, 16), ("T2", 10, 10), ("T3", 15, 5)):
+    for level, events, others in (("T1", 2, 18), ("T2", 10, 10), ("T3", 15, 5)):
         for i in range(events + others):
             records.append({"stage": level, "sex": ("female", "male")[i % 2], "age": 50.0 + i})
             outcome.append(int(i < events))
@@ -29,10 +29,10 @@ def test_every_level_is_compared_with_its_reference() -> None:
     records, outcome = cohort()
     (stage,) = clinical_tables((STAGE,), records, outcome, PAPER).univariable
     assert stage.names == ("clinical.stage[T1]", "clinical.stage[T3]")
-    assert stage.odds_ratio == pytest.approx(((4 / 16) / (10 / 10), (15 / 5) / (10 / 10)), rel=1e-6)
-    error = np.sqrt(1 / 4 + 1 / 16 + 1 / 10 + 1 / 10)
-    assert stage.low[0] == pytest.approx(0.25 * np.exp(-1.959964 * error), rel=1e-5)
-    assert stage.high[0] == pytest.approx(0.25 * np.exp(1.959964 * error), rel=1e-5)
+    assert stage.odds_ratio == pytest.approx(((2 / 18) / (10 / 10), (15 / 5) / (10 / 10)), rel=1e-6)
+    error = np.sqrt(1 / 2 + 1 / 18 + 1 / 10 + 1 / 10)
+    assert stage.low[0] == pytest.approx(2 / 18 * np.exp(-1.959964 * error), rel=1e-5)
+    assert stage.high[0] == pytest.approx(2 / 18 * np.exp(1.959964 * error), rel=1e-5)
 
 
 def test_another_reference_inverts_the_odds_ratio_and_nothing_else() -> None:
@@ -68,7 +68,7 @@ def test_a_level_nobody_has_is_reported_not_refused() -> None:
 def test_saturated_model_predicts_the_share_of_each_level() -> None:
     records, outcome = cohort()
     asked: list[dict[str, str | float]] = [{"stage": level} for level in STAGE.levels]
-    assert clinical_probability((STAGE,), records, outcome, asked, SOUND) == pytest.approx([0.2, 0.5, 0.75], abs=1e-8)
+    assert clinical_probability((STAGE,), records, outcome, asked, SOUND) == pytest.approx([0.1, 0.5, 0.75], abs=1e-8)
 
 
 def test_design_names_its_columns_and_refuses_gaps() -> None:

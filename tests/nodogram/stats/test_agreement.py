@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -50,3 +52,23 @@ def test_dice() -> None:
     first[0] = True
     second[0, :2] = True
     assert dice(first, second) == pytest.approx(2 * 8 / (12 + 8))
+
+
+@pytest.mark.parametrize(("between", "shift"), [(3.0, 0.0), (1.0, 0.8), (0.1, 0.0)])
+def test_equals_pingouin(between: float, shift: float) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of its imports
+        pingouin = pytest.importorskip("pingouin")
+    pandas = pytest.importorskip("pandas")
+    rng = np.random.default_rng(11)
+    ratings = between * rng.normal(size=(20, 1)) + rng.normal(size=(20, 3)) + np.array([0.0, shift, 0.0])
+    subject, rater = np.indices(ratings.shape)
+    long = pandas.DataFrame({"subject": subject.ravel(), "rater": rater.ravel(), "value": ratings.ravel()})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # pandas deprecations inside pingouin
+        table = pingouin.intraclass_corr(long, targets="subject", raters="rater", ratings="value")
+    for row, found in ((1, icc_absolute_agreement(ratings[:, :, None])), (2, icc_consistency(ratings[:, :, None]))):
+        assert found.icc[0] == pytest.approx(table["ICC"].iloc[row], abs=1e-9)
+        # pingouin rounds its bounds to two digits.
+        low, high = next(table[name].iloc[row] for name in ("CI95", "CI95%") if name in table)
+        assert (found.low[0], found.high[0]) == pytest.approx((low, high), abs=0.00501)

@@ -38,3 +38,21 @@ def test_thresholds() -> None:
     assert threshold_for_sensitivity(outcome, probability, 0.75) == 0.6
     assert threshold_for_sensitivity(outcome, probability, 0.76) == 0.4
     assert confusion(outcome, probability, 0.4).sensitivity.value == 1.0
+
+
+def test_likelihood_ratios_with_intervals_by_hand() -> None:
+    table = Confusion(true_positive=40, false_negative=10, false_positive=5, true_negative=45)
+    positive, negative = table.positive_likelihood_ratio, table.negative_likelihood_ratio
+    assert (positive.value, negative.value) == pytest.approx((0.8 / 0.1, 0.2 / 0.9))
+    error = np.sqrt(1 / 40 - 1 / 50 + 1 / 5 - 1 / 50)
+    assert (positive.low, positive.high) == pytest.approx(
+        (8 * np.exp(-1.959964 * error), 8 * np.exp(1.959964 * error)), rel=1e-6
+    )
+    assert negative.low is not None
+    assert negative.low < 0.2 / 0.9
+
+
+def test_likelihood_ratios_without_false_positives() -> None:
+    table = Confusion(true_positive=4, false_negative=0, false_positive=0, true_negative=6)
+    assert table.positive_likelihood_ratio.value is None
+    assert (table.negative_likelihood_ratio.value, table.negative_likelihood_ratio.high) == (0.0, None)

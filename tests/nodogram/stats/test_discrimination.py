@@ -73,3 +73,21 @@ def test_logit_interval_stays_inside_and_contains_the_plain_one_at_the_low_side(
 def test_one_class_is_refused(bad: list[int]) -> None:
     with pytest.raises(ValueError, match="both at least once"):
         auc(np.array(bad), np.array([0.1, 0.2, 0.3]))
+
+
+def test_a_single_patient_of_a_class_leaves_the_interval_open() -> None:
+    estimate = auc_interval(np.array([1, 0, 0, 0]), np.array([0.5, 0.1, 0.6, 0.2]))
+    assert (estimate.auc, estimate.low, estimate.high) == (pytest.approx(2 / 3), 0.0, 1.0)
+    assert np.isnan(estimate.standard_error)
+    comparison = compare_aucs_paired(np.array([1, 0, 0]), np.array([0.5, 0.1, 0.6]), np.array([0.7, 0.1, 0.6]))
+    assert (comparison.difference, comparison.low, comparison.high, comparison.p) == (-0.5, -1.0, 1.0, 1.0)
+
+
+@given(seed=st.integers(0, 10_000), slope=st.floats(0.1, 10), offset=st.floats(-5, 5))
+def test_only_the_order_of_scores_counts(seed: int, slope: float, offset: float) -> None:
+    outcome, score, other = draw(seed)
+    stretched = np.exp(slope * np.searchsorted(np.unique(score), score) / 30 + offset)
+    assert auc_interval(outcome, stretched) == auc_interval(outcome, score)
+    assert auc(outcome, -score) == pytest.approx(1 - auc(outcome, score), abs=1e-12)
+    forward, backward = compare_aucs_paired(outcome, score, other), compare_aucs_paired(outcome, other, score)
+    assert (forward.difference, forward.p) == (pytest.approx(-backward.difference), pytest.approx(backward.p))

@@ -53,7 +53,7 @@ def test_maximum_far_from_the_start_is_reached() -> None:
     )
     near = reached(
         maximize_likelihood(
-            design, outcome, penalty="jeffreys", start=far.beta + [0.1, 0.1, 0.0], free=np.array([True, True, False])
+            design, outcome, penalty="jeffreys", start=far.beta + np.array([0.1, 0.1, 0.0]), free=np.array([True, True, False])
         )
     )
     assert far.log_likelihood == pytest.approx(near.log_likelihood, abs=1e-8)
