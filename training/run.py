@@ -39,7 +39,7 @@ from training.report.write import write_all
 from training.results import FlowStep, RunResults
 from training.splits import Split, make_split
 from training.summary import Findings, run_results
-from training.weights import resolve_initial_weights
+from training.weights import InitialWeights, resolve_initial_weights
 
 PHASES = 8
 # Fewer events per candidate predictor than this makes coefficients unstable (TRIPOD+AI item 10; Riley et al. 2020).
@@ -81,76 +81,41 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
     """
     started = time.monotonic()
     recipe = load_recipe(recipe_name)
-    recipe_digest = hashlib.sha256(canonical_json(recipe.model_dump(mode="json"))).hexdigest()
-    cohort, table_exclusions = _read(cohort_path, options, progress)
-    work = _claim(out, cohort, recipe_digest, options)
-
-    progress.phase(f"Radiomics and network crops of {len(cohort.patients)} patients")
-    extracted = _extract(cohort, recipe, options, work, progress)
-    patients = tuple(p for p in cohort.patients if p.patient_id in extracted.cases)
-    split = make_split(patients, recipe.split, recipe.seed)
-    data = _training_data(patients, extracted, recipe)
-    _write_features(data, out)
-
+    material = _gather(cohort_path, recipe, out, options, progress)
     weights = resolve_initial_weights(recipe.finetune.initial_weights if recipe.network.enabled else ("none",))
-    progress.phase(
-        f"Cross-fitting: the whole chain in {len(split.folds)} folds of {len(split.development)} development patients"
-    )
-    progress.say(f"backbone starts from: {weights.description}")
-    folds = []
-    with progress.steps("fold", len(split.folds)) as advance:
-        for fold in split.folds:
-            folder = work / f"fold-{fold.index + 1}"
-            folds.append(fit_fold(fold, data, recipe, weights, folder, jobs=options.jobs, resume=options.resume))
-            advance(_chosen(folds[-1]))
+
+    folds = _cross_fit(material, recipe, weights, options, progress)
 
     progress.phase("Final chain on all development patients, backbone to ONNX")
-    final = fit_final(split, data, recipe, weights, work / "final", jobs=options.jobs, resume=options.resume)
+    split, data = material.split, material.data
+    final = fit_final(split, data, recipe, weights, material.work / "final", jobs=options.jobs, resume=options.resume)
 
     progress.phase("Clinical model and nomogram")
-    fitted = fit_nomogram_model(tuple(folds), final, split, data, cohort, recipe)
+    fitted = fit_nomogram_model(folds, final, split, data, material.cohort, recipe)
 
     progress.phase("Bundle: parity check, known answers")
-    notes = _warnings(recipe, weights.description, final, fitted, data, split, extracted, table_exclusions)
-    bundle_digest = write_bundle(
-        FittedModel(
-            final=final,
-            stage=fitted.stage,
-            split=split,
-            data=data,
-            cohort=cohort,
-            recipe=recipe,
-            recipe_digest=recipe_digest,
-            initial_weights=weights.description if recipe.network.enabled else "no network",
-            threshold=fitted.threshold,
-            threshold_rule=fitted.threshold_rule,
-            acquisitions=[extracted.cases[c].acquisition for c in split.development],
-            records=[fitted.records[c] for c in split.development],
-            development_score=[float(s) for s in fitted.development_score],
-            notes=notes,
-        ),
-        out / "bundle",
-    )
+    model = _model(material, recipe, weights, final, fitted)
+    bundle_digest = write_bundle(model, out / "bundle")
     progress.say(f"bundle {bundle_digest[:12]}")
 
     progress.phase(f"Evaluation: {len(split.test)} test patients through the reloaded bundle")
     evaluation = evaluate_run(
-        out / "bundle", patients, split, data, tuple(folds), final, fitted, recipe, options.jobs, progress
+        out / "bundle", material.patients, split, data, folds, final, fitted, recipe, options.jobs, progress
     )
     _write_predictions(evaluation, split, data.outcome, out)
 
     progress.phase("Tables, figures, report")
     findings = Findings(
-        cohort=cohort,
-        patients=patients,
+        cohort=material.cohort,
+        patients=material.patients,
         recipe=recipe,
-        recipe_digest=recipe_digest,
+        recipe_digest=material.recipe_digest,
         bundle_digest=bundle_digest,
-        initial_weights=weights.description if recipe.network.enabled else "no network",
-        warnings=notes,
-        flow=_flow(cohort, table_exclusions, extracted, split),
+        initial_weights=model.initial_weights,
+        warnings=model.notes,
+        flow=_flow(material),
         split=split,
-        folds=tuple(folds),
+        folds=folds,
         final=final,
         fitted=fitted,
         models=evaluation.models,
@@ -173,6 +138,78 @@ class Extracted:
     cases: Mapping[str, ExtractedCase]
     repeated: Mapping[str, ExtractedCase]
     failures: tuple[ExtractionFailure, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What the fits start from: who is in, on which side of the split, with which features.
+
+    Attributes
+    ----------
+    table_exclusions
+        Rows refused before any image was read, by reason.
+    work
+        Folder of everything ``--resume`` reads back.
+    """
+
+    cohort: Cohort
+    recipe_digest: str
+    table_exclusions: Counter[str]
+    extracted: Extracted
+    patients: tuple[Patient, ...]
+    split: Split
+    data: TrainingData
+    work: Path
+
+
+def _gather(cohort_path: Path, recipe: Recipe, out: Path, options: RunOptions, progress: RunProgress) -> Material:
+    cohort, table_exclusions = _read(cohort_path, options, progress)
+    recipe_digest = hashlib.sha256(canonical_json(recipe.model_dump(mode="json"))).hexdigest()
+    work = _claim(out, cohort, recipe_digest, options)
+    progress.phase(f"Radiomics and network crops of {len(cohort.patients)} patients")
+    extracted = _extract(cohort, recipe, options, work, progress)
+    patients = tuple(p for p in cohort.patients if p.patient_id in extracted.cases)
+    data = _training_data(patients, extracted, recipe)
+    _write_features(data, out)
+    split = make_split(patients, recipe.split, recipe.seed)
+    return Material(cohort, recipe_digest, table_exclusions, extracted, patients, split, data, work)
+
+
+def _cross_fit(
+    material: Material, recipe: Recipe, weights: InitialWeights, options: RunOptions, progress: RunProgress
+) -> tuple[FoldResult, ...]:
+    split = material.split
+    progress.phase(
+        f"Cross-fitting: the whole chain in {len(split.folds)} folds of {len(split.development)} development patients"
+    )
+    progress.say(f"backbone starts from: {weights.description}")
+    folds = []
+    with progress.steps("fold", len(split.folds)) as advance:
+        for fold in split.folds:
+            folder = material.work / f"fold-{fold.index + 1}"
+            folds.append(fit_fold(fold, material.data, recipe, weights, folder, jobs=options.jobs, resume=options.resume))
+            advance(_chosen(folds[-1]))
+    return tuple(folds)
+
+
+def _model(material: Material, recipe: Recipe, weights: InitialWeights, final: FinalFit, fitted: FittedNomogram) -> FittedModel:
+    development = material.split.development
+    return FittedModel(
+        final=final,
+        stage=fitted.stage,
+        split=material.split,
+        data=material.data,
+        cohort=material.cohort,
+        recipe=recipe,
+        recipe_digest=material.recipe_digest,
+        initial_weights=weights.description if recipe.network.enabled else "no network",
+        threshold=fitted.threshold,
+        threshold_rule=fitted.threshold_rule,
+        acquisitions=[material.extracted.cases[c].acquisition for c in development],
+        records=[fitted.records[c] for c in development],
+        development_score=[float(s) for s in fitted.development_score],
+        notes=_warnings(material, recipe, weights, final, fitted),
+    )
 
 
 def _read(path: Path, options: RunOptions, progress: RunProgress) -> tuple[Cohort, Counter[str]]:
@@ -253,32 +290,26 @@ def _training_data(patients: tuple[Patient, ...], extracted: Extracted, recipe: 
 
 
 def _warnings(
-    recipe: Recipe,
-    weights: str,
-    final: FinalFit,
-    fitted: FittedNomogram,
-    data: TrainingData,
-    split: Split,
-    extracted: Extracted,
-    table_exclusions: Counter[str],
+    material: Material, recipe: Recipe, weights: InitialWeights, final: FinalFit, fitted: FittedNomogram
 ) -> tuple[str, ...]:
     """Collect what a reader must know before any number."""
     notes = []
-    if recipe.network.enabled and weights.startswith("random"):
-        notes.append(f"The backbone was trained from {weights}.")
+    if recipe.network.enabled and weights.description.startswith("random"):
+        notes.append(f"The backbone was trained from {weights.description}.")
     if fitted.stage.calibration.note:
         notes.append(f"Out of fold, {fitted.stage.calibration.note}.")
     notes.extend(fitted.stage.fit.fit.notes)
     notes.extend(f"{b.name}: {note}" for b in final.chain.branches for note in (*b.selection.notes, *b.chosen.notes))
-    events = int(data.outcome_of(split.development).sum())
-    events = min(events, len(split.development) - events)
+    development = material.split.development
+    events = int(material.data.outcome_of(development).sum())
+    events = min(events, len(development) - events)
     columns = 1 + sum(len(p.column_names) for p in fitted.candidates)
     if events < EVENTS_PER_PREDICTOR * columns:
         notes.append(
             f"{events} patients in the rarer outcome class for {columns} candidate coefficients of the nomogram: fewer than "
             f"{EVENTS_PER_PREDICTOR} each; expect wide intervals and overfitting."
         )
-    excluded = len(extracted.failures) + table_exclusions.total()
+    excluded = len(material.extracted.failures) + material.table_exclusions.total()
     if excluded:
         notes.append(f"{excluded} patients or outlines could not be used; see the cohort flow.")
     if recipe.score.source == "apparent":
@@ -286,12 +317,13 @@ def _warnings(
     return tuple(notes)
 
 
-def _flow(cohort: Cohort, table_exclusions: Counter[str], extracted: Extracted, split: Split) -> tuple[FlowStep, ...]:
-    listed = len(cohort.patients) + table_exclusions.total()
+def _flow(material: Material) -> tuple[FlowStep, ...]:
+    extracted, split, refused = material.extracted, material.split, material.table_exclusions
+    listed = len(material.cohort.patients) + refused.total()
     failed = Counter(f.reason.value for f in extracted.failures if f.label not in extracted.cases)
     return (
         FlowStep(label="Listed in the cohort table", count=listed),
-        FlowStep(label="Complete rows", count=len(cohort.patients), excluded=tuple(sorted(table_exclusions.items()))),
+        FlowStep(label="Complete rows", count=len(material.cohort.patients), excluded=tuple(sorted(refused.items()))),
         FlowStep(label="Usable image and outline", count=len(extracted.cases), excluded=tuple(sorted(failed.items()))),
         FlowStep(label="Development", count=len(split.development)),
         FlowStep(label="Test", count=len(split.test)),
