@@ -1,6 +1,6 @@
 """Does the method find nothing where there is nothing? Apparent and honest AUC on cohorts with and without signal.
 
-    python benchmarks/signal.py OUT [--seeds 5] [--patients 60] [--jobs 2]
+    python benchmarks/signal_check.py OUT [--seeds 5] [--patients 60] [--jobs 2]
 
 Every cohort is synthetic; ``--signal 0`` means that neither image nor record knows the outcome. Runs that finished are
 read back, so the program can be stopped and started again. Prints a Markdown table.
