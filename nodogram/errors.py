@@ -73,6 +73,7 @@ class Reason(StrEnum):
     # features
     FEATURE_NOT_FINITE = "FEATURE_NOT_FINITE"
     FEATURE_UNKNOWN = "FEATURE_UNKNOWN"
+    TOO_MANY_GRAY_LEVELS = "TOO_MANY_GRAY_LEVELS"
     # bundle
     BUNDLE_NOT_FOUND = "BUNDLE_NOT_FOUND"
     BUNDLE_MANIFEST_INVALID = "BUNDLE_MANIFEST_INVALID"
@@ -89,6 +90,7 @@ class Reason(StrEnum):
     RUN_EXISTS = "RUN_EXISTS"
     RUN_MISMATCH = "RUN_MISMATCH"
     # surroundings
+    DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     DEPENDENCY_MISSING = "DEPENDENCY_MISSING"
     OUTPUT_NOT_WRITABLE = "OUTPUT_NOT_WRITABLE"
 
@@ -142,4 +144,4 @@ class TrainingError(NodogramError):
 
 
 class SurroundingsError(NodogramError):
-    """Something the command needs is not installed or not writable."""
+    """Something the command needs is not installed, not writable, or not fast enough for the time allowed."""

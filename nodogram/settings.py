@@ -6,11 +6,22 @@ import hashlib
 import json
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 ImageType = Literal["Original", "Wavelet", "LoG", "Square", "SquareRoot", "Logarithm", "Exponential", "Gradient"]
+SCALED_BY_MAXIMUM: tuple[ImageType, ...] = ("Square", "SquareRoot", "Logarithm", "Exponential")
+"""Image types that scale by the largest absolute value of the image."""
 FeatureClass = Literal["shape", "firstorder", "glcm", "gldm", "glrlm", "glszm", "ngtdm"]
 PositiveMm = Annotated[float, Field(gt=0, le=100)]
+
+
+def _none_if(word: str) -> BeforeValidator:
+    """TOML knows no null: a word stands for it, so that every recipe says what it means."""
+    return BeforeValidator(lambda value: None if value == word else value)
+
+
+Spacing = Annotated[tuple[PositiveMm, PositiveMm, PositiveMm] | None, _none_if("native")]
+HuRange = Annotated[tuple[float, float] | None, _none_if("none")]
 
 
 class Settings(BaseModel):
@@ -25,38 +36,50 @@ class ImagingSettings(Settings):
     Attributes
     ----------
     spacing_mm
-        Model voxel spacing (z, y, x), mm.
+        Model voxel spacing (z, y, x), mm; ``None``, in a recipe ``"native"``, keeps the scanner's.
     image_interpolation
         Interpolator of the CT.
     mask_interpolation
         ``nearest``, or ``linear``: partial volume of at least one half (IBSI, region interpolation).
     hu_range
-        Window kept, HU (low, high).
+        Window kept, HU (low, high); ``None``, in a recipe ``"none"``, keeps everything.
     hu_range_applied
         ``clip_before_resampling`` piles excluded voxels at the bounds (the paper's order); ``resegment`` excludes them
         from the radiomics region after resampling (IBSI range re-segmentation).
+    outlier_sigmas
+        Voxels further from the mean of the region than this many of its standard deviations are excluded, after the range
+        (IBSI outlier filtering); ``None`` excludes none.
     """
 
-    spacing_mm: tuple[PositiveMm, PositiveMm, PositiveMm]
+    spacing_mm: Spacing
     image_interpolation: Literal["linear", "bspline"]
     mask_interpolation: Literal["nearest", "linear"]
-    hu_range: tuple[float, float]
+    hu_range: HuRange
     hu_range_applied: Literal["clip_before_resampling", "resegment"]
+    outlier_sigmas: Annotated[float, Field(gt=0)] | None = None
 
     @model_validator(mode="after")
     def _ordered(self) -> ImagingSettings:
-        if not self.hu_range[0] < self.hu_range[1]:
+        if self.hu_range is not None and not self.hu_range[0] < self.hu_range[1]:
             raise ValueError(f"hu_range {self.hu_range}: the lower bound must be below the upper")
         return self
 
 
 class RadiomicsSettings(Settings):
-    """Which PyRadiomics features are computed, and how.
+    """Which features are computed, and how.
 
     Attributes
     ----------
     enabled
         ``False`` builds a model without radiomics.
+    convention
+        ``pyradiomics``: the numbers of PyRadiomics 3.0.1, on its grid. ``ibsi``: grid aligned on the image's center, whole
+        HU, gray levels counted from the lower bound of the re-segmentation range, excess kurtosis, axis lengths from the
+        sample covariance (IBSI reference manual, arXiv:1612.07003).
+    padding
+        What the filters of the convention ``pyradiomics`` are given. ``full``: the whole image. ``pyradiomics``: the region's
+        box and five voxels more, as PyRadiomics itself does when it resamples (or with ``preCrop``); too little for a Laplacian
+        of Gaussian. The convention ``ibsi`` requires ``full``.
     image_types
         Image types in PyRadiomics' spelling.
     log_sigma_mm
@@ -65,18 +88,21 @@ class RadiomicsSettings(Settings):
         PyWavelets name of the stationary wavelet.
     feature_classes
         Feature classes in PyRadiomics' spelling; shape is taken once, from the region.
-    bin_width_hu
-        Fixed bin size of the discretization.
+    bin_width_hu, bin_count
+        Discretization by fixed bin size (IBSI Q3RU) or by fixed bin number (IBSI K15C): one of the two.
     minimum_voxel_count
         Smallest region for which texture is meaningful; smaller ones are refused.
     """
 
     enabled: bool
+    convention: Literal["pyradiomics", "ibsi"]
+    padding: Literal["pyradiomics", "full"]
     image_types: tuple[ImageType, ...]
     log_sigma_mm: tuple[PositiveMm, ...]
     wavelet: Literal["coif1", "haar", "db2"]
     feature_classes: tuple[FeatureClass, ...]
-    bin_width_hu: Annotated[float, Field(gt=0)]
+    bin_width_hu: Annotated[float, Field(gt=0)] | None = None
+    bin_count: Annotated[int, Field(ge=2, le=4096)] | None = None
     minimum_voxel_count: Annotated[int, Field(ge=1)]
 
     @model_validator(mode="after")
@@ -85,9 +111,18 @@ class RadiomicsSettings(Settings):
             raise ValueError("image_types: each image type once")
         if ("LoG" in self.image_types) != bool(self.log_sigma_mm):
             raise ValueError("log_sigma_mm: give sigmas exactly when image_types has LoG")
+        if (self.bin_width_hu is None) == (self.bin_count is None):
+            raise ValueError("bin_width_hu or bin_count: give exactly one of the two")
+        if self.convention == "ibsi" and self.padding != "full":
+            raise ValueError('padding: the convention "ibsi" requires "full"')
         if self.enabled and not (self.image_types and self.feature_classes):
             raise ValueError("radiomics is enabled but no image type or no feature class is listed")
         return self
+
+    @property
+    def reads_whole_image(self) -> bool:
+        """Whether an image type scales by the largest absolute value of the image it is given."""
+        return any(image_type in SCALED_BY_MAXIMUM for image_type in self.image_types)
 
 
 class NetworkSettings(Settings):
@@ -140,6 +175,8 @@ class ModelSettings(Settings):
     def _something_to_learn_from(self) -> ModelSettings:
         if not (self.radiomics.enabled or self.network.enabled):
             raise ValueError("radiomics and network are both disabled; enable at least one")
+        if self.radiomics.convention == "pyradiomics" and self.imaging.mask_interpolation != "nearest":
+            raise ValueError('mask_interpolation: the convention "pyradiomics" requires "nearest"')
         return self
 
     def digest(self) -> str:

@@ -306,8 +306,8 @@ def _warnings(
     columns = 1 + sum(len(p.column_names) for p in fitted.candidates)
     if events < EVENTS_PER_PREDICTOR * columns:
         notes.append(
-            f"{events} patients in the rarer outcome class, {columns} candidate coefficient{'s' * (columns > 1)} in the nomogram: "
-            f"fewer than {EVENTS_PER_PREDICTOR} each; expect wide intervals and overfitting."
+            f"{events} patients in the rarer outcome class, {columns} candidate coefficient{'s' * (columns > 1)} in the "
+            f"nomogram: fewer than {EVENTS_PER_PREDICTOR} each; expect wide intervals and overfitting."
         )
     excluded = len(material.extracted.failures) + material.table_exclusions.total()
     if excluded:

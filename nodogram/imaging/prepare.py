@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from nodogram.case import Case, ClinicalRecord, QualityNote, SeriesSource
 from nodogram.errors import Reason, RegionError
 from nodogram.imaging.crop import Crop, make_crop
+from nodogram.imaging.pyradiomics_grid import GridCase, on_pyradiomics_grid
 from nodogram.imaging.resample import margin_mm, resample, to_patient_axes
 from nodogram.settings import ModelSettings
 from nodogram.volume import Mask, Volume
@@ -25,11 +26,14 @@ class PreparedCase:
     case_id
         The caller's own label.
     volume
-        HU at model spacing, the region plus the margin the filters need; fractional, clipped only where the settings say.
+        HU at model spacing, the region plus the margin the filters need; clipped only where the settings say.
     mask
         Morphological mask on the same grid: the outline.
     intensity_mask
         bool, shape of ``mask`` and part of it: the voxels whose intensities count (IBSI intensity mask). Made read-only.
+    largest_absolute
+        What Square, SquareRoot, Logarithm and Exponential scale by, HU: a property of the case or of the settings, never of
+        how much of the image was kept.
     crop
         Network input, ``None`` for a model without network.
     settings_digest
@@ -47,6 +51,7 @@ class PreparedCase:
     volume: Volume
     mask: Mask
     intensity_mask: NDArray[np.bool_]
+    largest_absolute: float
     crop: Crop | None
     settings_digest: str
     source: SeriesSource
@@ -72,8 +77,9 @@ class PreparedCase:
 def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
     """Bring a case to model space: orient, clip (paper) or not, resample, re-segment (IBSI), and cut the network's crop.
 
-    Image and outline are first put into the order of the patient's axes, so that a scan gives the same numbers however
-    it is stored. Radiomics gets the resampled box; the network's crop is cut from the native slice.
+    In the convention ``ibsi`` image and outline are first put into the order of the patient's axes, so that a scan gives the
+    same numbers however it is stored; PyRadiomics takes the order of the file. Radiomics gets the resampled box; the network's
+    crop is always cut from the native slice in the order of the patient's axes.
 
     Raises
     ------
@@ -82,20 +88,24 @@ def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
         fewer voxels are left than the radiomics settings ask for.
     """
     volume, mask, slices_reversed = to_patient_axes(case.volume, case.mask)
-    margin = margin_mm(settings.radiomics, settings.imaging.spacing_mm)
-    model_volume, model_mask = resample(volume, mask, settings.imaging, margin)
-    intensity_mask = _intensity_mask(model_volume, model_mask, settings)
+    spacing_mm = settings.imaging.spacing_mm or volume.geometry.spacing_mm
+    if settings.radiomics.convention == "pyradiomics":
+        model = on_pyradiomics_grid(case.volume, case.mask, settings)
+    else:
+        model = _on_centered_grid(volume, mask, settings, spacing_mm)
+    intensity_mask = _intensity_mask(model.volume, model.mask, settings)
     crop: Crop | None = None
     notes: tuple[QualityNote, ...] = ()
     if settings.network.enabled:
-        crop, notes = make_crop(volume, mask, settings.network, settings.imaging.spacing_mm)
+        crop, notes = make_crop(volume, mask, settings.network, spacing_mm)
         if slices_reversed:
             crop = dataclasses.replace(crop, slice_index=volume.geometry.shape[0] - 1 - crop.slice_index)
     return PreparedCase(
         case_id=case.case_id,
-        volume=model_volume,
-        mask=model_mask,
+        volume=model.volume,
+        mask=model.mask,
         intensity_mask=intensity_mask,
+        largest_absolute=model.largest_absolute,
         crop=crop,
         settings_digest=settings.digest(),
         source=case.source,
@@ -104,19 +114,39 @@ def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
     )
 
 
+def _on_centered_grid(volume: Volume, mask: Mask, settings: ModelSettings, spacing_mm: tuple[float, float, float]) -> GridCase:
+    """Resample to the convention ``ibsi``, HU rounded to whole numbers (IBSI, section 2.4).
+
+    Images scaled by a maximum use the bound of the HU range where there is one: the same for all patients.
+    """
+    image, region = resample(volume, mask, settings.imaging, margin_mm(settings.radiomics, spacing_mm))
+    whole = Volume(np.rint(image.array), image.geometry)
+    inside = whole.array[region.array]
+    scale = settings.imaging.hu_range or (float(inside.min()), float(inside.max()))
+    return GridCase(whole, region, max(abs(bound) for bound in scale))
+
+
 def _intensity_mask(volume: Volume, mask: Mask, settings: ModelSettings) -> NDArray[np.bool_]:
-    """Range re-segmentation with both bounds included (IBSI, arXiv:1612.07003, section 2.5)."""
+    """Range re-segmentation with both bounds included, then outliers (IBSI, arXiv:1612.07003, section 2.5)."""
     kept = mask.array
-    low, high = settings.imaging.hu_range
-    if settings.imaging.hu_range_applied == "resegment":
-        kept = kept & (volume.array >= low) & (volume.array <= high)
-    count = int(np.count_nonzero(kept))
-    found = f"{count} of the region's {mask.voxel_count} voxels at model spacing lie within {low:g} to {high:g} HU"
-    if count == 0:
-        raise RegionError(Reason.ROI_EMPTY, f"{found}; is the outline on soft tissue?")
+    hu_range = settings.imaging.hu_range if settings.imaging.hu_range_applied == "resegment" else None
+    found = f"the region has {mask.voxel_count} voxels at model spacing ({mask.volume_cm3:.3g} cm³)"
+    if hu_range is not None:
+        kept = kept & (volume.array >= hu_range[0]) & (volume.array <= hu_range[1])
+        count = np.count_nonzero(kept)
+        found = f"{count} of the region's {mask.voxel_count} voxels at model spacing lie within {_range_text(hu_range)} HU"
+        if count == 0:
+            raise RegionError(Reason.ROI_EMPTY, f"{found}; is the outline on soft tissue?")
+    if settings.imaging.outlier_sigmas is not None:
+        values = volume.array[kept].astype(np.float64)
+        reach = settings.imaging.outlier_sigmas * values.std()
+        kept = kept & (np.abs(volume.array - values.mean()) <= reach)
+        found += f"; {np.count_nonzero(kept)} of them within {settings.imaging.outlier_sigmas:g} standard deviations"
     minimum = settings.radiomics.minimum_voxel_count
-    if settings.radiomics.enabled and count < minimum:
-        if settings.imaging.hu_range_applied != "resegment":
-            found = f"the region has {count} voxels at model spacing ({mask.volume_cm3:.3g} cm³)"
+    if settings.radiomics.enabled and np.count_nonzero(kept) < minimum:
         raise RegionError(Reason.ROI_TOO_SMALL, f"{found}; at least {minimum} are required for radiomics")
     return kept
+
+
+def _range_text(hu_range: tuple[float, float]) -> str:
+    return f"{hu_range[0]:g} to {hu_range[1]:g}"

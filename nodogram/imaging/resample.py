@@ -35,17 +35,18 @@ HALF_SLACK = 1e-6
 # A grid gets no further voxel for less than this share of one, which spacings written as decimals may leave over.
 GRID_SLACK_VOXEL = 1e-3
 
-# ITK's recursive Gaussian sees the whole image; beyond 12 sigma features change by no more than about 1e-6.
-LOG_MARGIN_SIGMAS = 12.0
+# ITK's recursive Gaussian sees the whole image; beyond 16 sigma features change by no more than about 1e-8.
+LOG_MARGIN_SIGMAS = 16.0
 # Half the longest wavelet offered (coif1, 6 taps), and the two-sided difference.
 MARGIN_VOXELS: Mapping[ImageType, int] = {"Wavelet": 3, "Gradient": 1}
 # The outline's neighbors are kept in any case, so that a region in the box never touches its border but at the image's.
 MINIMUM_MARGIN_VOXELS = 1
 
+Margin = tuple[float, float, float]
+"""Distance kept on each side (z, y, x), mm."""
 
-def filter_margin_mm(
-    image_type: ImageType, spacing_mm: tuple[float, float, float], sigma_mm: float = 0.0
-) -> tuple[float, float, float]:
+
+def filter_margin_mm(image_type: ImageType, spacing_mm: tuple[float, float, float], sigma_mm: float = 0.0) -> Margin:
     """Return how far around the region one filter reads the image, on each side (z, y, x), mm.
 
     Parameters
@@ -63,7 +64,7 @@ def filter_margin_mm(
     return z, y, x
 
 
-def margin_mm(radiomics: RadiomicsSettings, spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
+def margin_mm(radiomics: RadiomicsSettings, spacing_mm: tuple[float, float, float]) -> Margin:
     """Return how far around the region the image is needed for every filter of the settings.
 
     The answer depends on the settings alone, never on the features asked for, so that a few selected features are
@@ -89,12 +90,17 @@ def margin_mm(radiomics: RadiomicsSettings, spacing_mm: tuple[float, float, floa
     return z, y, x
 
 
-def grow(box: Box, margin: tuple[float, float, float], geometry: Geometry) -> Box:
-    """Return the index box with a margin (z, y, x), mm, rounded up to voxels and cut at the border of the grid."""
+def grow(box: Box, margin: Margin, geometry: Geometry) -> Box:
+    """Return the index box with a margin, rounded up to voxels; an axis on which it passes the border is kept whole.
+
+    Whole, because the stationary wavelet goes on at the other end of the axis: cut at the border alone it would go on at the
+    other end of the box.
+    """
     grown = []
     for part, distance_mm, spacing, count in zip(box, margin, geometry.spacing_mm, geometry.shape, strict=True):
         voxels = math.ceil(distance_mm / spacing - GRID_SLACK_VOXEL)
-        grown.append(slice(max(part.start - voxels, 0), min(part.stop + voxels, count)))
+        passes = part.start < voxels or part.stop + voxels > count
+        grown.append(slice(0, count) if passes else slice(part.start - voxels, part.stop + voxels))
     return grown[0], grown[1], grown[2]
 
 
@@ -114,7 +120,7 @@ def model_grid(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Ge
     )
 
 
-def resample(volume: Volume, mask: Mask, imaging: ImagingSettings, margin: tuple[float, float, float]) -> tuple[Volume, Mask]:
+def resample(volume: Volume, mask: Mask, imaging: ImagingSettings, margin: Margin) -> tuple[Volume, Mask]:
     """Bring image and outline to the model spacing, cropped to the region plus a margin.
 
     Parameters
@@ -124,20 +130,19 @@ def resample(volume: Volume, mask: Mask, imaging: ImagingSettings, margin: tuple
     imaging
         Spacing, interpolators, and the HU window where it is clipped before resampling.
     margin
-        Kept on each side of the resampled region (z, y, x), mm; rounded up to voxels and cut at the image's border.
+        Kept on each side of the resampled region; rounded up to voxels, an axis on which it passes the border kept whole.
 
     Returns
     -------
     tuple of Volume and Mask
-        On one grid of ``imaging.spacing_mm``. HU stay fractional; IBSI's CT configurations round them to integers, which
-        moves no more than rounding does and would make wavelets and LoG see steps of 1 HU.
+        On one grid of ``imaging.spacing_mm``; HU stay fractional.
 
     Raises
     ------
     RegionError
         ``ROI_EMPTY`` if no voxel of the region is left at the model spacing.
     """
-    grid = model_grid(volume.geometry, imaging.spacing_mm)
+    grid = model_grid(volume.geometry, imaging.spacing_mm or volume.geometry.spacing_mm)
     found = _region(mask, grid, imaging)
     box = grow(found, margin, grid)
     corner = tuple(part.start for part in box), tuple(part.stop for part in box)

@@ -1,44 +1,43 @@
-"""Radiomics of a prepared case with PyRadiomics' own filters and feature classes.
+"""Radiomics of a prepared case: PyRadiomics' filters and feature formulas, computed only where and when they are asked for.
 
-PyRadiomics is given float64 arrays, so that the round-off of its filters stays far below a bin, each filter the region
-and just the margin it reads, and does no resampling, hashing or checking of its own. Shape is taken from the outline,
-everything else from the intensity mask. One discretization per image serves all texture classes; the numbers are those
-of ``RadiomicsFeatureExtractor``.
-
-Square, SquareRoot, Logarithm and Exponential scale by the largest absolute value of the array they are given: here
-always the whole prepared box, whose margin depends on the settings alone. Whoever cuts another box gets other values.
+Shape is taken from the outline, everything else from the intensity mask. Each image is discretized once for all its classes.
+In the convention ``pyradiomics`` the numbers are those of ``RadiomicsFeatureExtractor``; in ``ibsi`` those of the IBSI
+reference manual (arXiv:1612.07003).
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+import math
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
-import radiomics
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from radiomics import imageoperations
 
-from nodogram.errors import FeatureError, Reason, RegionError, SettingsError
+from nodogram.errors import FeatureError, Reason, RegionError, SettingsError, SurroundingsError
 from nodogram.features import FeatureVector
 from nodogram.imaging.prepare import PreparedCase
-from nodogram.imaging.resample import filter_margin_mm, grow
-from nodogram.radiomics.manifest import PREFIX, feature_names, log_image_name
-from nodogram.settings import ImageType, ModelSettings, RadiomicsSettings
-from nodogram.volume import Box, bounding_box
+from nodogram.radiomics.calculators import GrayLevels, intensity_features, shape_features
+from nodogram.radiomics.filters import responses
+from nodogram.radiomics.manifest import PREFIX, feature_names
+from nodogram.settings import ModelSettings, RadiomicsSettings
+from nodogram.volume import bounding_box
 
-# PyRadiomics writes to stderr by a handler of its own. What matters to us arrives as a missing or not finite value.
-logging.getLogger("radiomics").setLevel(logging.CRITICAL + 1)
-
-SCALED_BY_MAXIMUM: tuple[ImageType, ...] = ("Square", "SquareRoot", "Logarithm", "Exponential")
-"""Image types that depend on the largest absolute value of the array, hence always get the whole prepared box."""
+# More than a bin per HU of soft tissue: beyond this the settings do not fit the image, and matrices fill the memory.
+MAXIMUM_GRAY_LEVELS = 1024
+# PyRadiomics adds 3 to the excess kurtosis of IBSI (IPH6).
+NORMAL_KURTOSIS = 3.0
+_AXIS_LENGTHS = ("MajorAxisLength", "MinorAxisLength", "LeastAxisLength")
 
 Wanted = Mapping[str, Sequence[str]]
 """Feature names by feature class."""
 
 
-def extract(prepared: PreparedCase, settings: ModelSettings, names: Sequence[str] | None = None) -> FeatureVector:
+def extract(
+    prepared: PreparedCase, settings: ModelSettings, names: Sequence[str] | None = None, *, deadline_s: float = math.inf
+) -> FeatureVector:
     """Compute radiomics features; safe to call from several threads.
 
     Parameters
@@ -46,10 +45,12 @@ def extract(prepared: PreparedCase, settings: ModelSettings, names: Sequence[str
     prepared
         Made by :func:`nodogram.imaging.prepare.prepare` with the same settings.
     settings
-        Image types, classes, bin width.
+        Image types, classes, discretization, convention.
     names
         Features wanted, ``None`` for all of :func:`feature_names`. Only the images and classes they need are computed; the
         values are bit for bit those of the full extraction.
+    deadline_s
+        Value of ``time.monotonic()`` after which the work is given up, s; looked at between feature classes.
 
     Returns
     -------
@@ -59,11 +60,14 @@ def extract(prepared: PreparedCase, settings: ModelSettings, names: Sequence[str
     Raises
     ------
     FeatureError
-        ``FEATURE_UNKNOWN`` for a name the settings do not have, ``FEATURE_NOT_FINITE`` for one undefined in this region.
+        ``FEATURE_UNKNOWN`` for a name the settings do not have, ``FEATURE_NOT_FINITE`` for one undefined in this region,
+        ``TOO_MANY_GRAY_LEVELS`` if the bins are too narrow for the image.
     RegionError
         ``ROI_TOO_SMALL`` if the intensity mask is smaller than ``minimum_voxel_count``.
     SettingsError
         ``SETTINGS_INVALID`` if the case was prepared with other settings.
+    SurroundingsError
+        ``DEADLINE_EXCEEDED``.
     """
     known = feature_names(settings.radiomics)
     wanted = known if names is None else tuple(names)
@@ -73,89 +77,65 @@ def extract(prepared: PreparedCase, settings: ModelSettings, names: Sequence[str
             Reason.FEATURE_UNKNOWN, f"{len(unknown)} features are not part of these settings, first {unknown[0]}"
         )
     _check(prepared, settings)
-    values = _compute(prepared, settings.radiomics, _by_image(wanted))
+    values = _compute(prepared, settings, _by_image(wanted), deadline_s)
     return FeatureVector(wanted, np.array([values.get(name, np.nan) for name in wanted], dtype=np.float64))
 
 
-def compute_features(
-    array: NDArray[np.float32] | NDArray[np.float64],
-    region: NDArray[np.bool_],
-    spacing_mm: tuple[float, float, float],
-    wanted: Wanted,
-    pyradiomics_settings: Mapping[str, object],
-) -> dict[str, float]:
-    """Run PyRadiomics' feature classes on one image and region; the only place that does.
+def discretize(
+    values: NDArray[Any], inside: NDArray[np.bool_], settings: RadiomicsSettings, lower_bound_hu: float | None
+) -> NDArray[np.int32]:
+    """Return gray levels from 1 inside the region, 0 outside.
 
     Parameters
     ----------
-    array
+    values
         Intensities (z, y, x).
-    region
-        bool, same shape, at least one voxel. Both are cut to its box here.
-    spacing_mm
-        Voxel spacing (z, y, x), mm.
-    wanted
-        Features by class.
-    pyradiomics_settings
-        Settings of the feature classes in PyRadiomics' spelling, such as ``binWidth``.
+    inside
+        bool, same shape, at least one voxel.
+    settings
+        Convention and bins. PyRadiomics' bins of fixed width are aligned at 0 and counted from the one that holds the
+        smallest value; IBSI's begin at the lower bound of the re-segmentation range.
+    lower_bound_hu
+        That bound; ``None`` where there is none, as in every filtered image: bins are then aligned at 0.
 
-    Returns
-    -------
-    dict of float
-        By ``class_feature``; NaN where PyRadiomics failed.
+    Raises
+    ------
+    FeatureError
+        ``TOO_MANY_GRAY_LEVELS``.
     """
-    box = bounding_box(region)
-    inside = np.ascontiguousarray(region[box])
-    image, mask = _image(array[box], spacing_mm), _image(inside.astype(np.uint8), spacing_mm)
-    settings = {**pyradiomics_settings, "label": 1}
-    if any(not feature_class.startswith("shape") for feature_class in wanted):
-        settings["discretized"] = _discretize(array[box], inside, pyradiomics_settings)
-    values = {}
-    with np.errstate(all="ignore"):  # undefined features are reported by name, not by warnings
-        for feature_class, names in wanted.items():
-            calculator = _CLASSES[feature_class](image, mask, **settings)
-            for name in names:
-                calculator.enableFeatureByName(name)
-            for name, value in calculator.execute().items():
-                values[f"{feature_class}_{name}"] = float(value)
-    return values
-
-
-class _SharedDiscretization:
-    """Mixed into PyRadiomics' classes, which would otherwise each discretize the same image again."""
-
-    settings: Mapping[str, NDArray[np.intp]]
-    maskArray: NDArray[np.bool_]  # noqa: N815 - PyRadiomics' attribute
-    coefficients: dict[str, object]
-
-    def _applyBinning(self, _matrix: NDArray[np.float64]) -> NDArray[np.intp]:  # noqa: N802 - PyRadiomics' method
-        levels = self.settings["discretized"]
-        gray_levels = np.unique(levels[self.maskArray])
-        self.coefficients["grayLevels"] = gray_levels
-        self.coefficients["Ng"] = int(gray_levels.max())
-        return levels.copy()
-
-
-def _sharing(feature_class: type) -> type:
-    # The module is kept, because PyRadiomics names its loggers after it.
-    return type(feature_class.__name__, (_SharedDiscretization, feature_class), {"__module__": feature_class.__module__})
-
-
-_CLASSES: Mapping[str, type] = {
-    name: feature_class if name.startswith("shape") else _sharing(feature_class)
-    for name, feature_class in radiomics.getFeatureClasses().items()
-}
-
-
-def _discretize(
-    array: NDArray[np.float32] | NDArray[np.float64], inside: NDArray[np.bool_], pyradiomics_settings: Mapping[str, object]
-) -> NDArray[np.intp]:
-    values = array[inside]
-    # Both of PyRadiomics' rules look at the extremes only, and in a Python loop over all values it is given.
-    edges = imageoperations.getBinEdges(np.array([values.min(), values.max()]), **pyradiomics_settings)
-    levels = np.zeros(array.shape, dtype=np.intp)
-    levels[inside] = np.digitize(values, edges)
+    found = values[inside]
+    low, high = found.min(), found.max()
+    if settings.bin_width_hu is not None and (float(high) - float(low)) / settings.bin_width_hu > MAXIMUM_GRAY_LEVELS:
+        raise FeatureError(
+            Reason.TOO_MANY_GRAY_LEVELS,
+            f"intensities from {low:g} to {high:g} need more than {MAXIMUM_GRAY_LEVELS} bins of {settings.bin_width_hu:g}",
+        )
+    levels = np.zeros(values.shape, dtype=np.int32)
+    levels[inside] = (
+        _pyradiomics_levels(found, low, high, settings)
+        if settings.convention == "pyradiomics"
+        else _ibsi_levels(found, float(low), float(high), settings, lower_bound_hu)
+    )
     return levels
+
+
+def _pyradiomics_levels(found: NDArray[Any], low: Any, high: Any, settings: RadiomicsSettings) -> NDArray[np.intp]:
+    # Both of PyRadiomics' rules look at the extremes only, and in a Python loop over all values it is given.
+    edges = imageoperations.getBinEdges(np.array([low, high]), binWidth=settings.bin_width_hu, binCount=settings.bin_count)
+    return np.asarray(np.digitize(found, edges))
+
+
+def _ibsi_levels(
+    found: NDArray[Any], low: float, high: float, settings: RadiomicsSettings, lower_bound_hu: float | None
+) -> NDArray[np.float64]:
+    if settings.bin_count is not None:
+        if low == high:
+            return np.ones(found.shape)
+        share = (found.astype(np.float64) - low) / (high - low)
+        return np.asarray(np.minimum(np.floor(settings.bin_count * share) + 1, settings.bin_count))
+    width = settings.bin_width_hu or 1.0
+    start = lower_bound_hu if lower_bound_hu is not None else math.floor(low / width) * width
+    return np.asarray(np.floor((found.astype(np.float64) - start) / width) + 1)
 
 
 def _check(prepared: PreparedCase, settings: ModelSettings) -> None:
@@ -165,7 +145,8 @@ def _check(prepared: PreparedCase, settings: ModelSettings) -> None:
             f"the case was prepared with settings {prepared.settings_digest[:12]}, features were asked for with "
             f"{settings.digest()[:12]}; both must be the same",
         )
-    count, minimum = int(np.count_nonzero(prepared.intensity_mask)), settings.radiomics.minimum_voxel_count
+    # One voxel has no texture in any direction; PyRadiomics refuses it as well.
+    count, minimum = int(np.count_nonzero(prepared.intensity_mask)), max(settings.radiomics.minimum_voxel_count, 2)
     if count < minimum:
         raise RegionError(Reason.ROI_TOO_SMALL, f"the intensity mask has {count} voxels; at least {minimum} are required")
 
@@ -180,55 +161,40 @@ def _by_image(names: Sequence[str]) -> dict[str, dict[str, list[str]]]:
     return wanted
 
 
-def _compute(prepared: PreparedCase, settings: RadiomicsSettings, wanted: Mapping[str, Wanted]) -> dict[str, float]:
+def _compute(
+    prepared: PreparedCase, settings: ModelSettings, wanted: Mapping[str, Wanted], deadline_s: float
+) -> dict[str, float]:
     spacing_mm = prepared.volume.geometry.spacing_mm
     values: dict[str, float] = {}
 
-    def add(image_name: str, found: Mapping[str, float]) -> None:
-        values.update({f"{PREFIX}{image_name}_{name}": value for name, value in found.items()})
+    def add(image_name: str, feature_class: str, found: Mapping[str, float]) -> None:
+        values.update({f"{PREFIX}{image_name}_{feature_class}_{name}": value for name, value in found.items()})
+        if time.monotonic() > deadline_s:
+            raise SurroundingsError(Reason.DEADLINE_EXCEEDED, "the time allowed ended during feature extraction")
 
     if "shape" in wanted:
-        add("original", compute_features(prepared.volume.array, prepared.mask.array, spacing_mm, wanted["shape"], {}))
-    for image_name, response, region in _responses(prepared, settings, set(wanted)):
-        if image_name in wanted:
-            found = compute_features(response, region, spacing_mm, wanted[image_name], {"binWidth": settings.bin_width_hu})
-            add(image_name, found)
+        inside = prepared.mask.array[prepared.mask.box]
+        add("original", "shape", _by_convention(shape_features(inside, spacing_mm, wanted["shape"]["shape"]), settings, inside))
+    if not set(wanted) - {"shape"}:
+        return values
+    box = bounding_box(prepared.intensity_mask)
+    inside = np.ascontiguousarray(prepared.intensity_mask[box])
+    for image_name, response in responses(prepared, settings.radiomics, box, set(wanted)):
+        bound = settings.imaging.hu_range[0] if settings.imaging.hu_range and image_name == "original" else None
+        levels = discretize(response, inside, settings.radiomics, bound)
+        region = GrayLevels(response, inside, levels, spacing_mm)
+        for feature_class, names in wanted[image_name].items():
+            add(image_name, feature_class, _by_convention(intensity_features(region, feature_class, names), settings, inside))
     return values
 
 
-def _responses(
-    prepared: PreparedCase, settings: RadiomicsSettings, wanted: set[str]
-) -> Iterator[tuple[str, NDArray[np.float64], NDArray[np.bool_]]]:
-    """Yield PyRadiomics' name, response map and intensity mask of each image that is needed."""
-    geometry = prepared.volume.geometry
-    for image_type, sigma_mm in _filters(settings):
-        if not _needed(image_type, sigma_mm, wanted):
-            continue
-        box: Box = (slice(None), slice(None), slice(None))
-        if image_type not in SCALED_BY_MAXIMUM:
-            box = grow(prepared.mask.box, filter_margin_mm(image_type, geometry.spacing_mm, sigma_mm), geometry)
-        image = _image(prepared.volume.array[box].astype(np.float64), geometry.spacing_mm)
-        make = getattr(imageoperations, f"get{image_type}Image")
-        with np.errstate(all="ignore"):
-            responses = list(make(image, None, wavelet=settings.wavelet, sigma=[sigma_mm]))
-        for response, image_name, _ in responses:
-            yield image_name, sitk.GetArrayViewFromImage(response), prepared.intensity_mask[box]
-
-
-def _filters(settings: RadiomicsSettings) -> Iterator[tuple[ImageType, float]]:
-    """Yield each image type, LoG once per sigma (mm), others with none."""
-    for image_type in settings.image_types:
-        for sigma_mm in settings.log_sigma_mm if image_type == "LoG" else (0.0,):
-            yield image_type, sigma_mm
-
-
-def _needed(image_type: ImageType, sigma_mm: float, wanted: set[str]) -> bool:
-    if image_type == "Wavelet":
-        return any(name.startswith("wavelet-") for name in wanted)
-    return (log_image_name(sigma_mm) if image_type == "LoG" else image_type.lower()) in wanted
-
-
-def _image(array: NDArray[np.generic], spacing_mm: tuple[float, float, float]) -> sitk.Image:
-    image = sitk.GetImageFromArray(array)
-    image.SetSpacing(spacing_mm[::-1])  # type: ignore[no-untyped-call]
-    return image
+def _by_convention(found: Mapping[str, float], settings: ModelSettings, inside: NDArray[np.bool_]) -> Mapping[str, float]:
+    """Turn PyRadiomics' kurtosis and axis lengths (population covariance) into IBSI's (excess, sample covariance)."""
+    if settings.radiomics.convention == "pyradiomics":
+        return found
+    count = int(np.count_nonzero(inside))
+    to_sample = math.sqrt(count / (count - 1)) if count > 1 else 1.0
+    changed = {name: found[name] * to_sample for name in _AXIS_LENGTHS if name in found}
+    if "Kurtosis" in found:
+        changed["Kurtosis"] = found["Kurtosis"] - NORMAL_KURTOSIS
+    return {**found, **changed}

@@ -30,6 +30,8 @@ def settings(
             },
             "radiomics": {
                 "enabled": radiomics,
+                "convention": "ibsi",
+                "padding": "full",
                 "image_types": ("Original", "Wavelet") if margin else ("Original",),
                 "log_sigma_mm": (),
                 "wavelet": "coif1",

@@ -33,6 +33,8 @@ def radiomics(*image_types: str, sigmas: tuple[float, ...] = (), enabled: bool =
     return RadiomicsSettings.model_validate(
         {
             "enabled": enabled,
+            "convention": "ibsi",
+            "padding": "full",
             "image_types": image_types,
             "log_sigma_mm": sigmas,
             "wavelet": "coif1",
@@ -62,8 +64,8 @@ def random_pair(shape: tuple[int, int, int], spacing: tuple[float, float, float]
         (radiomics("Original"), (2.0, 1.0, 0.5)),
         (radiomics("Gradient", "Square"), (2.0, 1.0, 0.5)),
         (radiomics("Original", "Wavelet"), (6.0, 3.0, 1.5)),
-        (radiomics("LoG", sigmas=(1.0, 0.2)), (12.0, 12.0, 12.0)),
-        (radiomics("Wavelet", "LoG", sigmas=(0.25,)), (6.0, 3.0, 3.0)),
+        (radiomics("LoG", sigmas=(1.0, 0.2)), (16.0, 16.0, 16.0)),
+        (radiomics("Wavelet", "LoG", sigmas=(0.25,)), (6.0, 4.0, 4.0)),
         (radiomics("LoG", sigmas=(5.0,), enabled=False), (2.0, 1.0, 0.5)),
     ],
 )
@@ -71,7 +73,7 @@ def test_margin_is_the_widest_reach_of_any_filter(settings: RadiomicsSettings, e
     assert margin_mm(settings, (2.0, 1.0, 0.5)) == expected
 
 
-def test_grow_rounds_up_to_voxels_and_stops_at_the_border() -> None:
+def test_grow_rounds_up_to_voxels_and_keeps_an_axis_whole_whose_border_it_passes() -> None:
     grid = Geometry((10, 10, 10), (1.0, 1.0, 0.4), (0.0, 0.0, 0.0), np.eye(3))
     box = slice(3, 5), slice(3, 5), slice(3, 5)
     assert grow(box, (1.5, 20.0, 0.4), grid) == (slice(1, 7), slice(0, 10), slice(2, 6))

@@ -25,6 +25,8 @@ def radiomics(*image_types: str, classes: tuple[str, ...] = CLASSES, enabled: bo
     return RadiomicsSettings.model_validate(
         {
             "enabled": enabled,
+            "convention": "ibsi",
+            "padding": "full",
             "image_types": image_types,
             "log_sigma_mm": SIGMAS if "LoG" in image_types else (),
             "wavelet": "coif1",

@@ -1,0 +1,233 @@
+"""PyRadiomics' feature classes on arrays: its formulas, without its images, checks and repeated discretization.
+
+PyRadiomics builds every class from SimpleITK images, and each class discretizes again. Here a region is discretized once, in
+:class:`GrayLevels`, and each class is given what its constructor would have worked out. The texture matrices come from
+:mod:`nodogram.radiomics.texture`, equal to PyRadiomics' own; all feature formulas are PyRadiomics' (3.0.1).
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+import numpy as np
+import SimpleITK as sitk
+from numpy.typing import NDArray
+from radiomics import firstorder, glcm, gldm, glrlm, glszm, ngtdm, shape
+
+from nodogram.radiomics import texture
+
+# PyRadiomics writes to stderr by a handler of its own. What matters to us arrives as a missing or not finite value.
+_SILENT = logging.getLogger("radiomics")
+_SILENT.setLevel(logging.CRITICAL + 1)
+warnings.filterwarnings("ignore", category=RuntimeWarning, module=r"radiomics\.")
+
+Spacing = tuple[float, float, float]
+
+
+@dataclass(frozen=True, eq=False)
+class GrayLevels:
+    """A discretized region.
+
+    Attributes
+    ----------
+    values
+        Intensities of the region's box (z, y, x).
+    inside
+        bool, same shape: the region.
+    levels
+        Gray levels from 1, same shape; 0 outside the region.
+    spacing_mm
+        (z, y, x), mm.
+    """
+
+    values: NDArray[Any]
+    inside: NDArray[np.bool_]
+    levels: NDArray[np.int32]
+    spacing_mm: Spacing
+
+    @cached_property
+    def counts(self) -> NDArray[np.intp]:
+        """Voxels per gray level, from level 1 to the highest one present."""
+        return np.bincount(self.levels.ravel())[1:]
+
+    @cached_property
+    def absent(self) -> NDArray[np.intp]:
+        """Indices of the levels, from 1, that do not occur.
+
+        Matrices are cut by ``numpy.delete`` of these, because the memory order that results, hence the order in which
+        PyRadiomics' formulas sum, is then PyRadiomics' own.
+        """
+        return np.flatnonzero(self.counts == 0)
+
+    @cached_property
+    def present(self) -> NDArray[np.intp]:
+        """Gray levels that occur, ascending."""
+        return np.flatnonzero(self.counts) + 1
+
+
+def _start(calculator: Any, region: GrayLevels) -> None:
+    """Do what the constructors of PyRadiomics' texture classes do, with the discretization given."""
+    calculator.logger = _SILENT
+    calculator.settings = {}
+    calculator.label = 1
+    calculator.voxelBased = False
+    calculator.enabledFeatures = {}
+    calculator.featureValues = {}
+    calculator.featureNames = _feature_names(type(calculator))  # type: ignore[arg-type]
+    calculator.coefficients = {"grayLevels": region.present, "Ng": int(region.present[-1])}
+    calculator.region = region
+
+
+class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
+    def __init__(self, region: GrayLevels) -> None:
+        _start(self, region)
+        self.pixelSpacing = region.spacing_mm[::-1]
+        self.voxelArrayShift = 0
+        self.moments: dict[int, NDArray[np.float64]] = {}
+
+    def _initCalculation(self, _voxels: None = None) -> None:  # noqa: N802 - PyRadiomics' name
+        region = self.region
+        self.targetVoxelArray = region.values[region.inside].astype(np.float64).reshape((1, -1))
+        counts = region.counts[region.present - 1].astype(np.float64).reshape((1, -1))
+        self.coefficients["p_i"] = counts / np.sum(counts, 1, keepdims=True)
+
+    def _moment(self, values: NDArray[np.float64], moment: int = 1) -> NDArray[np.float64]:
+        if moment not in self.moments:
+            self.moments[moment] = np.asarray(firstorder.RadiomicsFirstOrder._moment(values, moment))
+        # A copy, because callers write into what they get.
+        return self.moments[moment].copy()
+
+
+class _Glcm(glcm.RadiomicsGLCM):  # type: ignore[misc]
+    def __init__(self, region: GrayLevels) -> None:
+        _start(self, region)
+        self.symmetricalGLCM = True
+        self.weightingNorm = None
+
+    def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
+        absent = self.region.absent
+        matrix = texture.glcm(self.region.levels, self.coefficients["Ng"])[None]
+        matrix = np.delete(np.delete(matrix, absent, 1), absent, 2)
+        matrix += matrix.transpose(0, 2, 1, 3).copy()
+        total = matrix.sum((1, 2))
+        if not total.all():  # a direction in which no two voxels of the region are neighbors says nothing
+            empty = np.flatnonzero(total[0] == 0)
+            matrix, total = np.delete(matrix, empty, 3), np.delete(total, empty, 1)
+        matrix /= total[:, None, None, :]
+        return matrix
+
+
+class _Glrlm(glrlm.RadiomicsGLRLM):  # type: ignore[misc]
+    def __init__(self, region: GrayLevels) -> None:
+        _start(self, region)
+        self.weightingNorm = None
+
+    def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
+        matrix = np.delete(texture.glrlm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent, 1)
+        runs = matrix.sum((1, 2))
+        if not runs.all():
+            empty = np.flatnonzero(runs[0] == 0)
+            matrix, runs = np.delete(matrix, empty, 3), np.delete(runs, empty, 1)
+        self.coefficients["Nr"] = runs
+        return matrix
+
+
+class _Glszm(glszm.RadiomicsGLSZM):  # type: ignore[misc]
+    def __init__(self, region: GrayLevels) -> None:
+        _start(self, region)
+
+    def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
+        return np.delete(texture.glszm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent, 1)
+
+
+class _Gldm(gldm.RadiomicsGLDM):  # type: ignore[misc]
+    def __init__(self, region: GrayLevels) -> None:
+        _start(self, region)
+
+    def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
+        matrix = np.delete(texture.gldm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent, 1)
+        per_size = matrix.sum(1)
+        absent = np.flatnonzero(per_size[0] == 0)
+        self.coefficients.update(
+            Nz=per_size.sum(1),
+            pd=np.delete(per_size, absent, 1),
+            pg=matrix.sum(2),
+            ivector=self.region.present.astype(np.float64),
+            jvector=np.delete(np.arange(1.0, matrix.shape[2] + 1), absent),
+        )
+        return np.delete(matrix, absent, 2)
+
+
+class _Ngtdm(ngtdm.RadiomicsNGTDM):  # type: ignore[misc]
+    def __init__(self, region: GrayLevels) -> None:
+        _start(self, region)
+
+    def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
+        matrix = texture.ngtdm(self.region.levels, self.coefficients["Ng"])[None]
+        return np.delete(matrix, np.flatnonzero(matrix[0, :, 0] == 0), 1)
+
+
+_CALCULATORS: Mapping[str, Callable[[GrayLevels], Any]] = {
+    "firstorder": _FirstOrder,
+    "glcm": _Glcm,
+    "glrlm": _Glrlm,
+    "glszm": _Glszm,
+    "gldm": _Gldm,
+    "ngtdm": _Ngtdm,
+}
+
+
+def intensity_features(region: GrayLevels, feature_class: str, names: Sequence[str]) -> dict[str, float]:
+    """Compute features of one class from one discretized image.
+
+    Parameters
+    ----------
+    region
+        At least one voxel.
+    feature_class
+        ``firstorder``, ``glcm``, ``glrlm``, ``glszm``, ``gldm`` or ``ngtdm``.
+    names
+        PyRadiomics' names.
+
+    Returns
+    -------
+    dict of float
+        By name; NaN or absent where the feature is undefined for this region.
+    """
+    return _execute(_CALCULATORS[feature_class](region), names)
+
+
+def shape_features(inside: NDArray[np.bool_], spacing_mm: Spacing, names: Sequence[str]) -> dict[str, float]:
+    """Compute features of the outline.
+
+    Parameters
+    ----------
+    inside
+        bool (z, y, x), cut to the region's box.
+    spacing_mm
+        (z, y, x), mm.
+    names
+        PyRadiomics' names of the class ``shape``.
+    """
+    image: Any = sitk.GetImageFromArray(inside.astype(np.uint8))
+    image.SetSpacing(spacing_mm[::-1])
+    return _execute(shape.RadiomicsShape(image, image, label=1), names)
+
+
+def _execute(calculator: Any, names: Sequence[str]) -> dict[str, float]:
+    for name in names:
+        calculator.enableFeatureByName(name)
+    with np.errstate(all="ignore"):  # undefined features are reported by name, not by warnings
+        return {name: float(value) for name, value in calculator.execute().items()}
+
+
+@cache
+def _feature_names(calculator: Hashable) -> Mapping[str, bool]:
+    """PyRadiomics' table of features of a class, which it would otherwise draw up by reflection every time."""
+    table: Mapping[str, bool] = calculator.getFeatureNames()  # type: ignore[attr-defined]
+    return table
