@@ -37,6 +37,7 @@ GRID_SLACK_VOXEL = 1e-3
 
 # ITK's recursive Gaussian sees the whole image; beyond 16 sigma features change by no more than about 1e-8.
 LOG_MARGIN_SIGMAS = 16.0
+IBSI_TRUNCATION_SIGMAS = 4.0
 # Half the longest wavelet offered (coif1, 6 taps), and the two-sided difference.
 MARGIN_VOXELS: Mapping[ImageType, int] = {"Wavelet": 3, "Gradient": 1}
 # The outline's neighbors are kept in any case, so that a region in the box never touches its border but at the image's.
@@ -46,11 +47,20 @@ Margin = tuple[float, float, float]
 """Distance kept on each side (z, y, x), mm."""
 
 
-def filter_margin_mm(image_type: ImageType, spacing_mm: tuple[float, float, float], sigma_mm: float = 0.0) -> Margin:
+def truncation_voxels(sigma: float) -> int:
+    """Return the half-width, voxels, of IBSI's Laplacian of Gaussian of this standard deviation, voxels (cut at 4 sigma)."""
+    return math.floor(IBSI_TRUNCATION_SIGMAS * sigma + 0.5)
+
+
+def filter_margin_mm(
+    convention: str, image_type: ImageType, spacing_mm: tuple[float, float, float], sigma_mm: float = 0.0
+) -> Margin:
     """Return how far around the region one filter reads the image, on each side (z, y, x), mm.
 
     Parameters
     ----------
+    convention
+        ``ibsi``, whose Laplacian of Gaussian ends at four sigmas, or ``pyradiomics``.
     image_type
         In PyRadiomics' spelling.
     spacing_mm
@@ -58,9 +68,12 @@ def filter_margin_mm(image_type: ImageType, spacing_mm: tuple[float, float, floa
     sigma_mm
         Standard deviation of the Laplacian of Gaussian, mm.
     """
-    voxels = MARGIN_VOXELS.get(image_type, 0)
-    distance_mm = LOG_MARGIN_SIGMAS * sigma_mm if image_type == "LoG" else 0.0
-    z, y, x = (max(voxels * spacing, distance_mm) for spacing in spacing_mm)
+    if image_type != "LoG":
+        z, y, x = (MARGIN_VOXELS.get(image_type, 0) * spacing for spacing in spacing_mm)
+    elif convention == "ibsi":
+        z, y, x = (truncation_voxels(sigma_mm / spacing) * spacing for spacing in spacing_mm)
+    else:
+        z = y = x = LOG_MARGIN_SIGMAS * sigma_mm
     return z, y, x
 
 
@@ -85,7 +98,9 @@ def margin_mm(radiomics: RadiomicsSettings, spacing_mm: tuple[float, float, floa
     needs = [tuple(MINIMUM_MARGIN_VOXELS * spacing for spacing in spacing_mm)]
     if radiomics.enabled:
         widest = max(radiomics.log_sigma_mm, default=0.0)
-        needs += [filter_margin_mm(image_type, spacing_mm, widest) for image_type in radiomics.image_types]
+        needs += [
+            filter_margin_mm(radiomics.convention, image_type, spacing_mm, widest) for image_type in radiomics.image_types
+        ]
     z, y, x = (max(need[axis] for need in needs) for axis in range(3))
     return z, y, x
 

@@ -13,11 +13,12 @@ import numpy as np
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from radiomics import imageoperations
+from scipy import ndimage
 
 from nodogram.geometry import Geometry
 from nodogram.imaging.itk import as_stored
 from nodogram.imaging.prepare import PreparedCase
-from nodogram.imaging.resample import filter_margin_mm, grow
+from nodogram.imaging.resample import filter_margin_mm, grow, truncation_voxels
 from nodogram.radiomics.manifest import log_image_name
 from nodogram.settings import SCALED_BY_MAXIMUM, ImageType, RadiomicsSettings
 from nodogram.volume import Box
@@ -65,15 +66,53 @@ def responses(
         if image_type == "Original":
             yield "original", array[inner]
         elif image_type == "LoG":
-            if _is_too_thin(array.shape, geometry.spacing_mm, sigma_mm):
-                continue
-            yield log_image_name(sigma_mm), laplacian_of_gaussian(array, inner, geometry, sigma_mm)
+            if settings.convention == "ibsi":
+                yield log_image_name(sigma_mm), truncated_laplacian_of_gaussian(array, inner, geometry, sigma_mm)
+            elif not _is_too_thin(array.shape, geometry.spacing_mm, sigma_mm):
+                yield log_image_name(sigma_mm), laplacian_of_gaussian(array, inner, geometry, sigma_mm)
         elif image_type == "Gradient":
             yield "gradient", np.asarray(sitk.GetArrayFromImage(_gradient(_image(array, geometry))))[inner]
         else:
             for image, name, _ in imageoperations.getWaveletImage(_image(array, geometry), None, wavelet=settings.wavelet):
                 if name in wanted:
                     yield name, np.asarray(sitk.GetArrayViewFromImage(image))[inner]
+
+
+def truncated_laplacian_of_gaussian(array: Array, inner: Box, geometry: Geometry, sigma_mm: float) -> NDArray[np.float64]:
+    """Return the Laplacian of Gaussian of IBSI (L6PA, arXiv:2006.05470) inside a box, times the squared sigma in voxels.
+
+    The sampled kernel is cut at four standard deviations on each axis, so that nothing further away can matter, and the
+    image is mirrored at its border. The factor keeps the response in the order of HU, as in ITK, whatever the sigma: without
+    it no fixed bin width would serve all sigmas.
+
+    Parameters
+    ----------
+    array
+        float64 (z, y, x) with margin.
+    inner
+        Where the response is wanted.
+    geometry
+        Only its spacing is used.
+    sigma_mm
+        Standard deviation, mm.
+    """
+    smooth, curve = [], []
+    for spacing in geometry.spacing_mm:
+        sigma = sigma_mm / spacing
+        steps = np.arange(-truncation_voxels(sigma), truncation_voxels(sigma) + 1)
+        weights = np.exp(-(steps**2) / (2 * sigma**2)) / (np.sqrt(2 * np.pi) * sigma)
+        smooth.append(weights)
+        curve.append((steps**2 / sigma**2 - 1) * weights)
+
+    def along(image: Array, weights: NDArray[np.float64], axis: int) -> Array:
+        part = [slice(None)] * 3
+        part[axis] = inner[axis]
+        return np.asarray(ndimage.correlate1d(image, weights, axis=axis, mode="reflect"))[tuple(part)]
+
+    # Each term is separable; what two terms share is computed once, and a filtered axis is cut before the next.
+    smoothed, curved = along(array, smooth[0], 0), along(array, curve[0], 0)
+    rest = along(smoothed, curve[1], 1) + along(curved, smooth[1], 1)
+    return np.asarray(along(along(smoothed, smooth[1], 1), curve[2], 2) + along(rest, smooth[2], 2))
 
 
 def laplacian_of_gaussian(array: Array, inner: Box, geometry: Geometry, sigma_mm: float) -> NDArray[np.float32]:
@@ -106,8 +145,9 @@ def laplacian_of_gaussian(array: Array, inner: Box, geometry: Geometry, sigma_mm
             smoothing.SetDirection(direction)
             smoothing.SetOrder(2 if direction == axis else 0)
             image = _cut(smoothing.Execute(image), direction, inner[2 - direction])
-        # Summed as ITK does: the quotient in double, the running total in single precision.
-        part = np.asarray(sitk.GetArrayViewFromImage(image)).astype(np.float64) / geometry.spacing_mm[2 - axis] ** 2
+        # Summed as ITK does: the product with the inverse square in double, the running total in single precision.
+        spacing = geometry.spacing_mm[2 - axis]
+        part = np.asarray(sitk.GetArrayViewFromImage(image)).astype(np.float64) * (1.0 / (spacing * spacing))
         total = (total + part).astype(np.float32)
     return total
 
@@ -157,7 +197,7 @@ def _read_box(prepared: PreparedCase, settings: RadiomicsSettings, box: Box, ima
     if settings.padding == "pyradiomics":
         z, y, x = (slice(0, count) for count in geometry.shape)
         return z, y, x
-    return grow(box, filter_margin_mm(image_type, geometry.spacing_mm, sigma_mm), geometry)
+    return grow(box, filter_margin_mm(settings.convention, image_type, geometry.spacing_mm, sigma_mm), geometry)
 
 
 def _relative(box: Box, within: Box) -> Box:

@@ -29,11 +29,13 @@ def imaging(image: str = "linear", mask: str = "nearest", applied: str = "resegm
     )
 
 
-def radiomics(*image_types: str, sigmas: tuple[float, ...] = (), enabled: bool = True) -> RadiomicsSettings:
+def radiomics(
+    *image_types: str, sigmas: tuple[float, ...] = (), enabled: bool = True, convention: str = "ibsi"
+) -> RadiomicsSettings:
     return RadiomicsSettings.model_validate(
         {
             "enabled": enabled,
-            "convention": "ibsi",
+            "convention": convention,
             "padding": "full",
             "image_types": image_types,
             "log_sigma_mm": sigmas,
@@ -64,8 +66,10 @@ def random_pair(shape: tuple[int, int, int], spacing: tuple[float, float, float]
         (radiomics("Original"), (2.0, 1.0, 0.5)),
         (radiomics("Gradient", "Square"), (2.0, 1.0, 0.5)),
         (radiomics("Original", "Wavelet"), (6.0, 3.0, 1.5)),
-        (radiomics("LoG", sigmas=(1.0, 0.2)), (16.0, 16.0, 16.0)),
-        (radiomics("Wavelet", "LoG", sigmas=(0.25,)), (6.0, 4.0, 4.0)),
+        (radiomics("LoG", sigmas=(1.0, 0.2)), (4.0, 4.0, 4.0)),
+        (radiomics("LoG", sigmas=(1.0, 0.2), convention="pyradiomics"), (16.0, 16.0, 16.0)),
+        (radiomics("Wavelet", "LoG", sigmas=(0.25,)), (6.0, 3.0, 1.5)),
+        (radiomics("Wavelet", "LoG", sigmas=(0.25,), convention="pyradiomics"), (6.0, 4.0, 4.0)),
         (radiomics("LoG", sigmas=(5.0,), enabled=False), (2.0, 1.0, 0.5)),
     ],
 )

@@ -138,3 +138,8 @@ def test_the_exceptions_are_known_transforms(phantom: Path) -> None:
     for row in tags():
         factor, offset = TRANSFORMS[row.transform]
         assert expected[row.tag].admits(factor * values[row.full_name] + offset), row
+
+
+def test_digital_phantom_in_the_convention_of_ibsi(phantom: Path) -> None:
+    values, expected = features(phantom, "ibsi"), consensus(phantom)
+    assert {row.tag for row in tags() if not expected[row.tag].admits(values[row.full_name])} == set()
