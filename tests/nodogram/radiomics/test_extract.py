@@ -234,7 +234,7 @@ def flat_case(shape: tuple[int, int, int]) -> Case:
 
 
 def test_undefined_features_are_named_whether_nan_or_never_made() -> None:
-    thin = model("Original", "LoG")
+    thin = model("Original", "LoG", convention="pyradiomics")
     prepared = prepare(flat_case((3, 16, 16)), thin)
     name = "radiomics.log-sigma-3-0-mm-3D_firstorder_Mean"  # too thin for the filter
     with pytest.raises(FeatureError, match=name.replace(".", r"\.")) as caught:
