@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -80,7 +81,7 @@ class Mask:
         if not array.any():
             raise RegionError(Reason.ROI_EMPTY, "the region has no voxel; at least one is required")
 
-    @property
+    @cached_property
     def voxel_count(self) -> int:
         """Number of voxels in the region."""
         return int(np.count_nonzero(self.array))
@@ -90,7 +91,7 @@ class Mask:
         """Volume by voxel counting, cm³."""
         return self.voxel_count * self.geometry.voxel_volume_mm3 / 1000.0
 
-    @property
+    @cached_property
     def box(self) -> Box:
         """Tightest index box (z, y, x) around the region."""
         return bounding_box(self.array)
@@ -102,12 +103,16 @@ class Mask:
 
 def bounding_box(array: NDArray[np.bool_]) -> Box:
     """Return the tightest index box around the true voxels of a non-empty boolean array (z, y, x)."""
-    bounds = []
-    for axis in range(3):
-        others = tuple(a for a in range(3) if a != axis)
-        hit = np.flatnonzero(array.any(axis=others))
-        bounds.append(slice(int(hit[0]), int(hit[-1]) + 1))
-    return bounds[0], bounds[1], bounds[2]
+    # Axis by axis within what is left, so that a study is read through only once.
+    z = _extent(np.asarray(array.any(axis=(1, 2))))
+    y = _extent(np.asarray(array[z].any(axis=(0, 2))))
+    x = _extent(np.asarray(array[z, y].any(axis=(0, 1))))
+    return z, y, x
+
+
+def _extent(hit: NDArray[np.bool_]) -> slice:
+    found = np.flatnonzero(hit)
+    return slice(int(found[0]), int(found[-1]) + 1)
 
 
 def _read_only(array: NDArray[_Scalar]) -> NDArray[_Scalar]:

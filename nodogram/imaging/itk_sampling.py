@@ -14,15 +14,17 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 
 from nodogram.geometry import Geometry
+from nodogram.imaging.bspline import cubic_coefficients
 from nodogram.imaging.itk import as_stored, without_voxels
 from nodogram.volume import Box
 
-# The prefilter of the cubic B-spline decays by 0.268 per voxel: beyond 44 voxels not even the last bit knows of the border.
-PREFILTER_VOXELS = 44
+# The prefilter of the cubic B-spline decays by 0.268 per voxel: beyond 36 voxels not even the last bit knows of the border.
+PREFILTER_VOXELS = 36
+# An interpolator reads two voxels on either side; the third keeps rounding out of the question.
+REACH_VOXELS = 3
 # Voxels resampled at a time where positions do not separate by axis.
 SLAB_VOXELS = 1 << 19
 
@@ -82,22 +84,22 @@ def resample_part(
         Shape of the box; bool, or float32 holding whole numbers where those read were (ITK truncates to the type of the input).
         Voxels beyond the input are 0.
     """
-    needed = _needed(geometry, grid, box, interpolation)
-    part = before(array[needed])
-    if interpolation != "nearest":
-        part = as_stored(part)
-    stored = part.dtype
+    needed = _needed(geometry, grid, box, REACH_VOXELS)
+    part: NDArray[Any]
     if interpolation == "bspline":
-        image: Any = sitk.GetImageFromArray(part.astype(np.float64))
-        decomposition: Any = sitk.BSplineDecompositionImageFilter()  # type: ignore[no-untyped-call]
-        decomposition.SetNumberOfThreads(1)
-        part = np.asarray(sitk.GetArrayFromImage(decomposition.Execute(image)))
+        read = _needed(geometry, grid, box, REACH_VOXELS + PREFILTER_VOXELS)
+        samples = as_stored(before(array[read]))
+        z, y, x = (slice(n.start - r.start, n.stop - r.start) for n, r in zip(needed, read, strict=True))
+        is_whole, part = np.issubdtype(samples.dtype, np.integer), cubic_coefficients(samples, (z, y, x))
+    else:
+        part = before(array[needed]) if interpolation == "nearest" else as_stored(before(array[needed]))
+        is_whole = np.issubdtype(part.dtype, np.integer)
     sample = {"nearest": _nearest, "linear": _linear, "bspline": _cubic}[interpolation]
     offset = (needed[0].start, needed[1].start, needed[2].start)
     out: NDArray[Any] = np.empty([b.stop - b.start for b in box], dtype=np.bool_ if interpolation == "nearest" else np.float32)
     for slab, at in _slabs(geometry, grid, box):
         values = np.where(at.inside(geometry.shape), sample(part, at, offset, geometry.shape), 0)
-        out[slab] = np.trunc(values) if np.issubdtype(stored, np.integer) else values
+        out[slab] = np.trunc(values) if is_whole else values
     return out
 
 
@@ -153,8 +155,8 @@ def _patient_to_index(geometry: Geometry) -> _Floats:
     return np.array(columns).T
 
 
-def _needed(geometry: Geometry, grid: Geometry, box: Box, interpolation: Interpolation) -> Box:
-    """Input voxels the interpolator reads for these output voxels."""
+def _needed(geometry: Geometry, grid: Geometry, box: Box, reach: int) -> Box:
+    """Input voxels within reach of these output voxels."""
     corners = [[part.start, part.stop - 1] for part in box]
     at = [
         _positions(geometry, grid, (slice(z, z + 1), slice(y, y + 1), slice(x, x + 1)))
@@ -162,7 +164,6 @@ def _needed(geometry: Geometry, grid: Geometry, box: Box, interpolation: Interpo
         for y in corners[1]
         for x in corners[2]
     ]
-    reach = PREFILTER_VOXELS if interpolation == "bspline" else 2
     found = []
     for axis, name in enumerate("zyx"):
         values = [float(getattr(position, name).item()) for position in at]
