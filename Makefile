@@ -15,9 +15,9 @@ help:
 setup: .venv/.complete
 
 # The order matters: PyRadiomics builds against the installed NumPy, without isolation and without a cached wheel.
-.venv/.complete: requirements/build.txt requirements/constraints.txt pyproject.toml
+.venv/.complete: requirements/build.txt requirements/constraints.txt pyproject.toml $(wildcard nodogram/radiomics/*.c)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is required, found " + sys.version.split()[0] + "; call make with PYTHON=/path/to/python3.11")'
-	@command -v cc >/dev/null || { echo "a C compiler (cc) is required to build PyRadiomics, for example: apt-get install gcc libc6-dev"; exit 1; }
+	@command -v cc >/dev/null || { echo "a C compiler (cc) is required to build PyRadiomics and the texture kernels, for example: apt-get install gcc libc6-dev"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install -q -r requirements/build.txt
 	@echo "building PyRadiomics ..."

@@ -23,8 +23,9 @@ def train_command(cohort: Path, recipe: Path, out: Path, *, resume: bool) -> lis
     return [*command, "--jobs", "2", *(["--resume"] if resume else [])]
 
 
-def run_with_kills(command: list[str], kill_after_s: list[float], log: Path) -> None:
-    """Start, kill -9 the whole process group, resume; at last let it finish."""
+def run_with_kills(command: list[str], kill_after_s: list[float], log: Path) -> int:
+    """Start, kill -9 the whole process group, resume; at last let it finish. Return how many kills hit."""
+    kills = 0
     with log.open("ab") as stream:
         for delay in kill_after_s:
             process = subprocess.Popen([*command], stdout=stream, stderr=stream, start_new_session=True)
@@ -33,9 +34,11 @@ def run_with_kills(command: list[str], kill_after_s: list[float], log: Path) -> 
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
+                kills += 1
             else:
                 break
         subprocess.run(command, stdout=stream, stderr=stream, check=True, timeout=600)
+    return kills
 
 
 @pytest.mark.slow
@@ -50,9 +53,10 @@ def test_five_kills_at_random_moments_leave_the_same_bundle(
     expected = read_manifest(undisturbed / "bundle").digest
     assert expected == read_manifest(tiny_run / "bundle").digest
     rng = random.Random(7)
-    kills = [rng.uniform(0.2, 0.9) * duration for _ in range(5)]
+    # Short enough that five of them, each with the start of a process, do not add up to a whole run.
+    delays = [rng.uniform(0.12, 0.28) * duration for _ in range(5)]
     out = tmp_path / "killed"
-    run_with_kills(train_command(tiny_cohort, tiny_recipe, out, resume=True), kills, tmp_path / "log.txt")
+    assert run_with_kills(train_command(tiny_cohort, tiny_recipe, out, resume=True), delays, tmp_path / "log.txt") == 5
     assert read_manifest(out / "bundle").digest == expected
 
 
