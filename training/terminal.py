@@ -7,9 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training.results import Estimate, ModelPerformance, RunResults, Sample
-
-NAMES = {"clinical": "clinical", "radiomics": "radiomics", "deep": "deep", "dlr": "DLR", "nomogram": "nomogram"}
+from training.report.model_rows import FEATURE_SETS, SAMPLES, chosen_row, short_label
+from training.results import Estimate, RunResults
 
 
 def print_results(results: RunResults, out: Path, console: Console) -> None:
@@ -18,23 +17,15 @@ def print_results(results: RunResults, out: Path, console: Console) -> None:
     table.add_column("model")
     for heading in ("apparent (optimistic)", "out of fold", "test"):
         table.add_column(heading, justify="right")
-    for name in NAMES:
-        rows = [m for m in results.models if m.feature_set == name and m.chosen]
-        if rows:
-            samples: tuple[Sample, ...] = ("development_apparent", "development_out_of_fold", "test")
-            table.add_row(NAMES[name], *(_auc(rows, sample) for sample in samples))
+    for feature_set in FEATURE_SETS:
+        rows = [chosen_row(results.models, feature_set, sample) for sample in SAMPLES]
+        if any(rows):
+            table.add_row(short_label(feature_set), *("–" if row is None else _interval(row.auc) for row in rows))
     console.print(table)
     for warning in results.warnings:
         console.print(f"[yellow]![/] {warning}", highlight=False)
     console.print(f"bundle  {out / 'bundle'}  {results.bundle_digest[:12]}", highlight=False, soft_wrap=True)
     console.print(f"report  {out / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
-
-
-def _auc(rows: list[ModelPerformance], sample: Sample) -> str:
-    for row in rows:
-        if row.sample == sample:
-            return _interval(row.auc)
-    return "–"
 
 
 def _interval(estimate: Estimate) -> str:
