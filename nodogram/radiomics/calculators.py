@@ -96,9 +96,15 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
         counts = region.counts[region.present - 1].astype(np.float64).reshape((1, -1))
         self.coefficients["p_i"] = counts / np.sum(counts, 1, keepdims=True)
 
-    def _moment(self, values: NDArray[np.float64], moment: int = 1) -> NDArray[np.float64]:
+    @cached_property
+    def centered(self) -> NDArray[np.float64]:
+        values = self.targetVoxelArray
+        return np.asarray(values - values.mean(1, keepdims=True))
+
+    def _moment(self, _values: NDArray[np.float64], moment: int = 1) -> NDArray[np.float64]:
+        # PyRadiomics works each moment out anew, up to three times, and looks for values that are not numbers.
         if moment not in self.moments:
-            self.moments[moment] = np.asarray(firstorder.RadiomicsFirstOrder._moment(values, moment))
+            self.moments[moment] = np.power(self.centered, moment).mean(1)
         # A copy, because callers write into what they get.
         return self.moments[moment].copy()
 
