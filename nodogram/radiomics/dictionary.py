@@ -114,7 +114,7 @@ def _image_meaning(image: str) -> str:
     log = re.fullmatch(r"log-sigma-(\d+)-(\d+)-mm-3D", image)
     if log:
         sigma_mm = float(f"{log[1]}.{log[2]}")
-        return f"Laplacian of Gaussian [IBSI L6PA], sigma {sigma_mm:g} mm, times sigma² in voxels: blobs and edges of that size"
+        return f"Laplacian of Gaussian [IBSI L6PA] with a sigma of {sigma_mm:g} mm, times sigma² in voxels: blobs of that size"
     raise FeatureError(Reason.FEATURE_UNKNOWN, f"{image!r} is no image type")
 
 

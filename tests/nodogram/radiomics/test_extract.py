@@ -34,12 +34,13 @@ def model(
     minimum: int = 64,
     hu_range: tuple[float, float] | str = (-125, 225),
     outlier_sigmas: float | None = None,
+    spacing_mm: float = 1.0,
     **bins: float,
 ) -> ModelSettings:
     return ModelSettings.model_validate(
         {
             "imaging": {
-                "spacing_mm": (1, 1, 1),
+                "spacing_mm": (spacing_mm,) * 3,
                 "image_interpolation": "linear",
                 "mask_interpolation": "linear" if convention == "ibsi" else "nearest",
                 "hu_range": hu_range,
@@ -269,7 +270,16 @@ def any_case(draw: st.DrawFn) -> Case:
 
 
 ANY_SETTINGS = tuple(
-    model(*PAPER, *NONLINEAR, convention=convention, applied=applied, minimum=1, hu_range=hu_range, sigmas=(1.0,))
+    model(
+        *PAPER,
+        *NONLINEAR,
+        convention=convention,
+        applied=applied,
+        minimum=1,
+        hu_range=hu_range,
+        sigmas=(1.0,),
+        spacing_mm=2.0,
+    )
     for convention in ("ibsi", "pyradiomics")
     for applied in ("resegment", "clip_before_resampling")
     for hu_range in ((-125, 225), "none")
