@@ -247,7 +247,7 @@ def test_undefined_features_are_named_whether_nan_or_never_made() -> None:
 @st.composite
 def any_case(draw: st.DrawFn) -> Case:
     shape = draw(st.tuples(*[st.integers(1, 14)] * 3))
-    spacing = draw(st.tuples(*[st.sampled_from([0.3, 0.49, 0.625, 1.0, 1.7, 3.0, 5.0])] * 3))
+    spacing = draw(st.tuples(*[st.sampled_from([0.3, 0.49, 0.625, 1.0, 1.7, 3.0])] * 3))
     seed = draw(st.integers(0, 2**32 - 1))
     rng = np.random.default_rng(seed)
     density = draw(st.sampled_from([0.02, 0.3, 0.7, 1.0]))
@@ -286,9 +286,21 @@ ANY_SETTINGS = tuple(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(any_case(), st.sampled_from(ANY_SETTINGS))
 def test_any_region_gives_finite_features_or_a_coded_refusal(case: Case, chosen: ModelSettings) -> None:
+    check_any(case, chosen)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@settings(max_examples=500, deadline=None)
+@given(any_case(), st.sampled_from(ANY_SETTINGS))
+def test_any_of_five_hundred_regions(case: Case, chosen: ModelSettings) -> None:
+    check_any(case, chosen)
+
+
+def check_any(case: Case, chosen: ModelSettings) -> None:
     names = feature_names(chosen.radiomics)
     try:
         vector = extract(prepare(case, chosen), chosen)
