@@ -2,7 +2,8 @@
 
 PyRadiomics builds every class from SimpleITK images, and each class discretizes again. Here a region is discretized once, in
 :class:`GrayLevels`, and each class is given what its constructor would have worked out. The texture matrices come from
-:mod:`nodogram.radiomics.texture`, equal to PyRadiomics' own; all feature formulas are PyRadiomics' (3.0.1).
+:mod:`nodogram.radiomics.texture`, the mesh from :mod:`nodogram.radiomics.mesh`, both equal to PyRadiomics' own; all feature
+formulas are PyRadiomics' (3.0.1).
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from functools import cache, cached_property
 from typing import Any
 
 import numpy as np
-import SimpleITK as sitk
 from numpy.typing import NDArray
 from radiomics import firstorder, glcm, gldm, glrlm, glszm, ngtdm, shape
 
 from nodogram.radiomics import texture
+from nodogram.radiomics.mesh import MeshCoefficients, mesh_coefficients
 
 # PyRadiomics writes to stderr by a handler of its own. What matters to us arrives as a missing or not finite value.
 _SILENT = logging.getLogger("radiomics")
@@ -72,6 +73,12 @@ class GrayLevels:
 
 def _start(calculator: Any, region: GrayLevels) -> None:
     """Do what the constructors of PyRadiomics' texture classes do, with the discretization given."""
+    _start_empty(calculator)
+    calculator.coefficients = {"grayLevels": region.present, "Ng": int(region.present[-1])}
+    calculator.region = region
+
+
+def _start_empty(calculator: Any) -> None:
     calculator.logger = _SILENT
     calculator.settings = {}
     calculator.label = 1
@@ -79,8 +86,6 @@ def _start(calculator: Any, region: GrayLevels) -> None:
     calculator.enabledFeatures = {}
     calculator.featureValues = {}
     calculator.featureNames = _feature_names(type(calculator))  # type: ignore[arg-type]
-    calculator.coefficients = {"grayLevels": region.present, "Ng": int(region.present[-1])}
-    calculator.region = region
 
 
 class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
@@ -178,6 +183,47 @@ class _Ngtdm(ngtdm.RadiomicsNGTDM):  # type: ignore[misc]
         return np.delete(matrix, np.flatnonzero(matrix[0, :, 0] == 0), 1)
 
 
+class _Shape(shape.RadiomicsShape):  # type: ignore[misc]
+    def __init__(self, inside: NDArray[np.bool_], spacing_mm: Spacing) -> None:
+        _start_empty(self)
+        self.inside = np.pad(inside, 1)
+        self.pixelSpacing = np.array(spacing_mm)
+
+    @cached_property
+    def mesh(self) -> MeshCoefficients:
+        z, y, x = self.pixelSpacing.tolist()
+        return mesh_coefficients(self.inside, (z, y, x))
+
+    @property
+    def SurfaceArea(self) -> float:  # noqa: N802 - PyRadiomics' name
+        return self.mesh.surface_area_mm2
+
+    @property
+    def Volume(self) -> float:  # noqa: N802 - PyRadiomics' name
+        return self.mesh.volume_mm3
+
+    @property
+    def diameters(self) -> tuple[float, float, float, float]:
+        return self.mesh.diameters_mm
+
+    @cached_property
+    def labelledVoxelCoordinates(self) -> tuple[NDArray[np.intp], ...]:  # noqa: N802 - PyRadiomics' name
+        return np.nonzero(self.inside)
+
+    @cached_property
+    def eigenValues(self) -> NDArray[Any]:  # noqa: N802 - PyRadiomics' name
+        # Operations, their order and the order in memory are PyRadiomics', for the same last bits.
+        indices = np.array(self.labelledVoxelCoordinates)
+        places_mm = indices.T * self.pixelSpacing[None, :]
+        places_mm -= np.mean(places_mm, axis=0)
+        places_mm /= np.sqrt(indices.shape[1])
+        eigenvalues = np.linalg.eigvals(np.dot(places_mm.T.copy(), places_mm))
+        # Zero for a flat region, but for rounding.
+        eigenvalues[(eigenvalues < 0) & (eigenvalues > -1e-10)] = 0
+        eigenvalues.sort()
+        return eigenvalues
+
+
 _CALCULATORS: Mapping[str, Callable[[GrayLevels], Any]] = {
     "firstorder": _FirstOrder,
     "glcm": _Glcm,
@@ -220,9 +266,7 @@ def shape_features(inside: NDArray[np.bool_], spacing_mm: Spacing, names: Sequen
     names
         PyRadiomics' names of the class ``shape``.
     """
-    image: Any = sitk.GetImageFromArray(inside.astype(np.uint8))
-    image.SetSpacing(spacing_mm[::-1])
-    return _execute(shape.RadiomicsShape(image, image, label=1), names)
+    return _execute(_Shape(inside, spacing_mm), names)
 
 
 def _execute(calculator: Any, names: Sequence[str]) -> dict[str, float]:
