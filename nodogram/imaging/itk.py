@@ -17,7 +17,7 @@ _INT16, _INT32 = np.iinfo(np.int16), np.iinfo(np.int32)
 def as_stored(array: NDArray[np.float32]) -> Stored:
     """Return the values in the type their file had: whole numbers as int16 or, if they need it, int32, others as float32.
 
-    ITK rounds resampled values to the type of the input, and computes filters of integers and of reals in different
+    ITK truncates resampled values to the type of the input, and computes filters of integers and of reals in different
     precision; whoever wants its very numbers must give it the very type.
 
     Parameters

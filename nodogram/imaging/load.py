@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 
-from nodogram.case import Case, ClinicalRecord
+from nodogram.case import Case, ClinicalRecord, NoteCode, QualityNote
 from nodogram.errors import ImageError, Reason, RegionError
 from nodogram.geometry import Geometry
 from nodogram.imaging.dicom_series import find_series_files, is_dicom_file, read_series, sop_class_uid
@@ -47,7 +47,7 @@ def load_image(path: Path) -> LoadedSeries:
     raise _unsupported(path, "a folder with a DICOM CT series, one enhanced CT file")
 
 
-def load_region(path: Path, image: LoadedSeries, roi_name: str | None) -> LoadedRegion:
+def load_region(path: Path, image: LoadedSeries, roi_name: str | None, *, allow_border: bool = False) -> LoadedRegion:
     """Read the outline of a tumor.
 
     Parameters
@@ -58,6 +58,8 @@ def load_region(path: Path, image: LoadedSeries, roi_name: str | None) -> Loaded
         The image it was drawn on.
     roi_name
         Name of the region or segment, or in digits the label of a label image; ``None`` where there is only one.
+    allow_border
+        Take a region that reaches the border of the image, with a note ``ROI_TOUCHES_BORDER``, instead of refusing it.
 
     Raises
     ------
@@ -76,12 +78,17 @@ def load_region(path: Path, image: LoadedSeries, roi_name: str | None) -> Loaded
     else:
         raise _unsupported(path, "an RT structure set, a DICOM segmentation")
     _check_grid(region.mask.geometry, image.volume.geometry)
-    _check_border(region.mask)
-    return region
+    return _check_border(region, allow_border)
 
 
 def load_case(
-    case_id: str, image: Path, roi: Path, *, roi_name: str | None = None, clinical: ClinicalRecord | None = None
+    case_id: str,
+    image: Path,
+    roi: Path,
+    *,
+    roi_name: str | None = None,
+    clinical: ClinicalRecord | None = None,
+    allow_border: bool = False,
 ) -> Case:
     """Read image and outline of one patient.
 
@@ -95,6 +102,8 @@ def load_case(
         Region where the outline file holds several.
     clinical
         Raw clinical values by predictor name.
+    allow_border
+        As for :func:`load_region`.
 
     Raises
     ------
@@ -102,7 +111,7 @@ def load_case(
         As :func:`load_image` and :func:`load_region`.
     """
     series = load_image(image)
-    region = load_region(roi, series, roi_name)
+    region = load_region(roi, series, roi_name, allow_border=allow_border)
     source = replace(series.source, roi_sop_instance_uid=region.roi_sop_instance_uid, roi_name=region.roi_name or None)
     return Case(case_id, series.volume, region.mask, dict(clinical or {}), source, series.notes + region.notes)
 
@@ -199,19 +208,20 @@ def _describe(geometry: Geometry) -> str:
     return f"{geometry.shape} at {spacing} mm (z, y, x) from ({origin}) mm along [{axes}]"
 
 
-def _check_border(mask: Mask) -> None:
+def _check_border(region: LoadedRegion, allow_border: bool) -> LoadedRegion:
+    mask = region.mask
     touched = [
         f"{face} ({_patient_side(mask.geometry, axis, last)})"
         for axis, (span, size, faces) in enumerate(zip(mask.box, mask.array.shape, _FACES, strict=True))
         for last, (face, touches) in enumerate(zip(faces, (span.start == 0, span.stop == size), strict=True))
         if touches
     ]
-    if touched:
-        raise RegionError(
-            Reason.ROI_TOUCHES_BORDER,
-            f"the region reaches the {' and the '.join(touched)} of the image and may go on beyond; "
-            "an image that holds the whole tumor is required",
-        )
+    if not touched:
+        return region
+    found = f"the region reaches the {' and the '.join(touched)} of the image and may go on beyond"
+    if not allow_border:
+        raise RegionError(Reason.ROI_TOUCHES_BORDER, f"{found}; an image that holds the whole tumor is required")
+    return replace(region, notes=(*region.notes, QualityNote(NoteCode.ROI_TOUCHES_BORDER, found)))
 
 
 def _patient_side(geometry: Geometry, axis: int, last: int) -> str:

@@ -273,7 +273,13 @@ def _execute(calculator: Any, names: Sequence[str]) -> dict[str, float]:
     for name in names:
         calculator.enableFeatureByName(name)
     with np.errstate(all="ignore"):  # undefined features are reported by name, not by warnings
-        return {name: float(value) for name, value in calculator.execute().items()}
+        return {name: _real(value) for name, value in calculator.execute().items()}
+
+
+def _real(value: Any) -> float:
+    """Eigenvalues of a few collinear voxels may come out complex; such a value is undefined."""
+    number = complex(np.asarray(value).item())
+    return number.real if number.imag == 0 else float("nan")
 
 
 @cache

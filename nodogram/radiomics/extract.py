@@ -61,7 +61,7 @@ def extract(
     ------
     FeatureError
         ``FEATURE_UNKNOWN`` for a name the settings do not have, ``FEATURE_NOT_FINITE`` for one undefined in this region,
-        ``TOO_MANY_GRAY_LEVELS`` if the bins are too narrow for the image.
+        ``FEATURE_GRAY_LEVELS`` if the bins are too narrow for the image.
     RegionError
         ``ROI_TOO_SMALL`` if the intensity mask is smaller than ``minimum_voxel_count``.
     SettingsError
@@ -101,13 +101,13 @@ def discretize(
     Raises
     ------
     FeatureError
-        ``TOO_MANY_GRAY_LEVELS``.
+        ``FEATURE_GRAY_LEVELS``.
     """
     found = values[inside]
     low, high = found.min(), found.max()
     if settings.bin_width_hu is not None and (float(high) - float(low)) / settings.bin_width_hu > MAXIMUM_GRAY_LEVELS:
         raise FeatureError(
-            Reason.TOO_MANY_GRAY_LEVELS,
+            Reason.FEATURE_GRAY_LEVELS,
             f"intensities from {low:g} to {high:g} need more than {MAXIMUM_GRAY_LEVELS} bins of {settings.bin_width_hu:g}",
         )
     levels = np.zeros(values.shape, dtype=np.int32)

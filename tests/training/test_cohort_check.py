@@ -158,6 +158,7 @@ def test_every_reason_of_images_regions_and_cohorts_and_every_note_has_advice() 
         "HELD_OUT",
         "MODEL",
         "RUN",
+        "DEADLINE",
         "DEPENDENCY",
         "OUTPUT",
     )

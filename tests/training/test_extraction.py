@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from nodogram.errors import Reason
+from nodogram.errors import Reason, SurroundingsError
 from nodogram.settings import ModelSettings
 from training.extraction import (
     ExtractedCase,
@@ -46,7 +47,7 @@ def test_cached_case_equals_the_computed_one(task: ExtractionTask, settings: Mod
     assert np.array_equal(first.pixels, second.pixels)
     assert (first.acquisition, first.notes) == (second.acquisition, second.notes)
     assert len(list(tmp_path.glob("*.npz"))) == 1
-    assert not list(tmp_path.glob("*.tmp"))
+    assert not list(tmp_path.glob("*.partial"))
 
 
 def test_a_damaged_cache_file_is_computed_again(task: ExtractionTask, settings: ModelSettings, tmp_path: Path) -> None:
@@ -59,11 +60,47 @@ def test_a_damaged_cache_file_is_computed_again(task: ExtractionTask, settings: 
     assert np.array_equal(first.radiomics.values, second.radiomics.values)
 
 
+def test_features_asked_for_are_those_of_the_whole_extraction(
+    task: ExtractionTask, settings: ModelSettings, tmp_path: Path
+) -> None:
+    names = ("radiomics.original_glcm_Idmn", "radiomics.original_shape_MeshVolume")
+    (whole,) = extract_all([task], settings, tmp_path, jobs=1)
+    (part,) = extract_all([task], settings, tmp_path, jobs=1, names=names)
+    assert isinstance(whole, ExtractedCase)
+    assert isinstance(part, ExtractedCase)
+    assert part.radiomics.names == names
+    assert np.array_equal(part.radiomics.values, whole.radiomics.select(names).values)
+    # All of them by name is the same work, and the same file.
+    list(extract_all([task], settings, tmp_path, jobs=1, names=whole.radiomics.names))
+    assert len(list(tmp_path.glob("*.npz"))) == 2
+
+
+def test_what_killed_processes_left_half_written_is_removed_in_time(
+    task: ExtractionTask, settings: ModelSettings, tmp_path: Path
+) -> None:
+    fresh, abandoned = tmp_path / "a.npz.1.partial", tmp_path / "b.npz.2.partial"
+    for path in (fresh, abandoned):
+        path.write_bytes(b"half")
+    os.utime(abandoned, (0, 0))
+    list(extract_all([task], settings, tmp_path, jobs=1))
+    assert fresh.exists()
+    assert not abandoned.exists()
+
+
+def test_a_cache_that_cannot_be_written_ends_the_run(task: ExtractionTask, settings: ModelSettings, tmp_path: Path) -> None:
+    (tmp_path / "cache").write_bytes(b"a file, where a folder should be")
+    with pytest.raises(SurroundingsError) as caught:
+        list(extract_all([task], settings, tmp_path / "cache", jobs=1))
+    assert caught.value.reason is Reason.OUTPUT_NOT_WRITABLE
+
+
 def test_the_key_follows_content_and_settings_and_nothing_else(task: ExtractionTask, settings: ModelSettings) -> None:
     key = cache_key(task, settings)
     moved = task.image.rename(task.image.with_name("other.nii.gz"))
     assert cache_key(ExtractionTask("q", moved, task.roi, None), settings) == key
     assert cache_key(ExtractionTask("q", moved, task.roi, "1"), settings) != key
+    assert cache_key(ExtractionTask("q", moved, task.roi, None, allow_border=True), settings) != key
+    assert cache_key(ExtractionTask("q", moved, task.roi, None), settings, ["radiomics.original_glcm_Idmn"]) != key
     assert cache_key(ExtractionTask("q", moved, task.roi, None), load_recipe("paper").model) != key
     task.roi.write_bytes(task.roi.read_bytes() + b"\0")
     assert cache_key(ExtractionTask("q", moved, task.roi, None), settings) != key

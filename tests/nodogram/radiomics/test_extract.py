@@ -201,7 +201,7 @@ def test_bins_too_narrow_for_the_image_are_refused_with_both_figures() -> None:
     values = np.array([[[0.0, 2000.0]]])
     with pytest.raises(FeatureError, match="from 0 to 2000 need more than 1024 bins of 1") as caught:
         discretize(values, values >= 0, bins("ibsi", bin_width_hu=1), None)
-    assert caught.value.reason is Reason.TOO_MANY_GRAY_LEVELS
+    assert caught.value.reason is Reason.FEATURE_GRAY_LEVELS
 
 
 def test_unknown_names_other_settings_and_small_regions_are_refused() -> None:
@@ -310,5 +310,5 @@ def check_any(case: Case, chosen: ModelSettings) -> None:
         outcome = None
         assert vector.names == names
         assert np.isfinite(vector.values).all()
-    refusals = {Reason.ROI_EMPTY, Reason.ROI_TOO_SMALL, Reason.FEATURE_NOT_FINITE, Reason.TOO_MANY_GRAY_LEVELS}
+    refusals = {Reason.ROI_EMPTY, Reason.ROI_TOO_SMALL, Reason.FEATURE_NOT_FINITE, Reason.FEATURE_GRAY_LEVELS}
     assert outcome in {None, *refusals}
