@@ -286,21 +286,9 @@ ANY_SETTINGS = tuple(
 )
 
 
-@settings(max_examples=40, deadline=None)
-@given(any_case(), st.sampled_from(ANY_SETTINGS))
-def test_any_region_gives_finite_features_or_a_coded_refusal(case: Case, chosen: ModelSettings) -> None:
-    check_any(case, chosen)
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
 @settings(max_examples=500, deadline=None)
 @given(any_case(), st.sampled_from(ANY_SETTINGS))
-def test_any_of_five_hundred_regions(case: Case, chosen: ModelSettings) -> None:
-    check_any(case, chosen)
-
-
-def check_any(case: Case, chosen: ModelSettings) -> None:
+def test_any_region_gives_finite_features_or_a_coded_refusal(case: Case, chosen: ModelSettings) -> None:
     names = feature_names(chosen.radiomics)
     try:
         vector = extract(prepare(case, chosen), chosen)
