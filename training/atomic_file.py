@@ -41,6 +41,18 @@ def atomic_file(path: Path) -> Iterator[BinaryIO]:
         raise _not_writable(path, error) from error
 
 
+def write_atomically(path: Path, text: str) -> None:
+    """Write text, UTF-8, so that a killed process leaves the old file or the new one, never a part.
+
+    Raises
+    ------
+    SurroundingsError
+        ``OUTPUT_NOT_WRITABLE``.
+    """
+    with atomic_file(path) as stream:
+        stream.write(text.encode())
+
+
 def remove_file(path: Path) -> None:
     """Remove a file, if it is there.
 

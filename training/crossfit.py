@@ -7,7 +7,6 @@ that will serve.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from nodogram.deep.embed import DEEP_FEATURE_NAMES, OnnxBackbone
 from nodogram.features import FeatureTable
 from nodogram.imaging.crop import center_crop
 from nodogram.settings import Settings
+from training.atomic_file import write_atomically
 from training.backbone_export import export_backbone
 from training.backbone_fit import EpochReport, FinetunedBackbone, embed, finetune
 from training.chain import Chain, fit_chain
@@ -250,16 +250,6 @@ def finetune_curve(label: str, backbone: FinetunedBackbone) -> FinetuneCurve:
         validation_loss=tuple(report.validation_loss for report in backbone.history),
         best_epoch=backbone.best_epoch,
     )
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write text so that a killed process leaves the old file or the new one, never a part."""
-    temporary = path.with_name(path.name + ".tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(path)
 
 
 def _finetune(

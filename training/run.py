@@ -21,8 +21,9 @@ from nodogram import __version__
 from nodogram.errors import CohortError, Reason, TrainingError
 from nodogram.features import FeatureTable
 from nodogram.settings import canonical_json
+from training.atomic_file import atomic_file, write_atomically
 from training.cohort import Cohort, Patient, read_cohort
-from training.crossfit import FinalFit, FoldResult, TrainingData, fit_final, fit_fold, write_atomically
+from training.crossfit import FinalFit, FoldResult, TrainingData, fit_final, fit_fold
 from training.evaluate import Evaluation, evaluate_run
 from training.export import FittedModel, software_versions, write_bundle
 from training.extraction import (
@@ -333,9 +334,8 @@ def _flow(material: Material) -> tuple[FlowStep, ...]:
 def _write_features(data: TrainingData, out: Path) -> None:
     table = data.radiomics or FeatureTable(data.case_ids, (), np.empty((len(data.case_ids), 0)))
     columns = {"patient_id": pa.array(table.case_ids), **{n: pa.array(table.values[:, i]) for i, n in enumerate(table.names)}}
-    temporary = out / "features.parquet.tmp"
-    pq.write_table(pa.table(columns), temporary)
-    temporary.replace(out / "features.parquet")
+    with atomic_file(out / "features.parquet") as stream:
+        pq.write_table(pa.table(columns), stream)
 
 
 def _write_predictions(evaluation: Evaluation, split: Split, outcome: Mapping[str, int], out: Path) -> None:
