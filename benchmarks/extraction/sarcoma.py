@@ -42,7 +42,8 @@ def report_cohort(cohort: Path) -> None:
     table(("recipe", "convention", "extracted", "refused", "features", "seconds (goal)"), rows)
     say(
         f"By the clock, {JOBS} processes, their start included, from DICOM and RTSTRUCT to features with an empty cache; the",
-        f"radiomics of the recipe as shipped, without the network's crop. {load()} at the end.",
+        "radiomics of the recipe as shipped, without the network's crop, outlines at the border of the image taken.",
+        f"{load()} at the end.",
     )
 
 
@@ -52,7 +53,9 @@ def main() -> None:
     settings = load_recipe(task["recipe"]).model.model_copy(update={"network": NETWORK_OFF})
     with (cohort / "cohort.csv").open(encoding="utf-8", newline="") as stream:
         tasks = [
-            ExtractionTask(row["patient_id"], cohort / row["image"], cohort / row["roi"], row["roi_name"] or None)
+            ExtractionTask(
+                row["patient_id"], cohort / row["image"], cohort / row["roi"], row["roi_name"] or None, allow_border=True
+            )
             for row in csv.DictReader(stream)
         ]
     with tempfile.TemporaryDirectory() as cache:

@@ -166,7 +166,7 @@ def _closed_contours(region: _Region) -> tuple[list[NDArray[np.float64]], int]:
     closed = [item for item in region.contours if item.get("ContourGeometricType") in CLOSED_TYPES]
     contours = []
     for item in closed:
-        values = np.array(item.get("ContourData") or (), dtype=np.float64)
+        values = _coordinates(item, region.name)
         if values.size % 3 or values.size < 3 * _MINIMUM_POINTS or not np.isfinite(values).all():
             raise RegionError(
                 Reason.ROI_CONTOUR_INVALID,
@@ -178,6 +178,21 @@ def _closed_contours(region: _Region) -> tuple[list[NDArray[np.float64]], int]:
     if not closed:
         raise RegionError(Reason.ROI_EMPTY, f"region {region.name!r} has no closed planar contour among its {ignored}")
     return contours, ignored
+
+
+def _coordinates(contour: Dataset, name: str) -> NDArray[np.float64]:
+    """Read Contour Data at once; element by element, as pydicom would, millions of numbers take seconds."""
+    element = contour.get_item("ContourData")
+    value = None if element is None else element.value
+    try:
+        if isinstance(value, bytes):
+            text = value.strip(b" \0")
+            return np.array(text.split(b"\\") if text else (), dtype=np.float64)
+        return np.array(value or (), dtype=np.float64)
+    except ValueError as error:
+        raise RegionError(
+            Reason.ROI_CONTOUR_INVALID, f"a contour of {name!r} has coordinates that are not numbers; numbers are required"
+        ) from error
 
 
 def _distinct(contours: Sequence[NDArray[np.float64]]) -> list[NDArray[np.float64]]:

@@ -182,7 +182,7 @@ def _compute(
     for image_name, response in responses(prepared, settings.radiomics, box, set(wanted)):
         bound = settings.imaging.hu_range[0] if settings.imaging.hu_range and image_name == "original" else None
         levels = discretize(response, inside, settings.radiomics, bound)
-        region = GrayLevels(response, inside, levels, spacing_mm)
+        region = GrayLevels(response, inside, levels, spacing_mm, settings.radiomics.convention == "pyradiomics")
         for feature_class, names in wanted[image_name].items():
             add(image_name, feature_class, _by_convention(intensity_features(region, feature_class, names), settings, inside))
     return values

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import SimpleITK as sitk
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nodogram.geometry import Geometry
@@ -52,6 +52,10 @@ def test_equals_the_whole_grid_resampled_by_itk(
     fractional: bool,
     seed: int,
 ) -> None:
+    # Beyond the second of two voxels ITK's spline mirrors twice, the second time past the first voxel, and reads another row.
+    assume(interpolation != "bspline" or 2 not in shape)
+    # Turned about itself, the only voxel of an axis lies on a tie between itself and nothing, decided by the last bit of pi.
+    assume(1 not in shape or not any(tilt))
     rng = np.random.default_rng(seed)
     direction = np.array(sitk.Euler3DTransform((0, 0, 0), *tilt).GetMatrix())
     geometry = Geometry(shape, spacing, (-123.4, -87.77, 311.5), direction)
