@@ -167,7 +167,9 @@ class ModelBundle:
         return self.manifest.digest
 
 
-def load_bundle(path: Path, *, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None) -> ModelBundle:
+def load_bundle(
+    path: Path, *, providers: Sequence[str] = ("CPUExecutionProvider",), threads: int | None = None, spinning: bool = True
+) -> ModelBundle:
     """Verify and load a bundle folder or ``.tar``.
 
     Parameters
@@ -178,6 +180,8 @@ def load_bundle(path: Path, *, providers: Sequence[str] = ("CPUExecutionProvider
         ONNX Runtime execution providers in order of preference.
     threads
         Threads of one backbone call; ``None`` leaves the choice to ONNX Runtime.
+    spinning
+        Whether they spin while they wait, as :meth:`nodogram.deep.embed.OnnxBackbone.load` says.
 
     Raises
     ------
@@ -197,7 +201,7 @@ def load_bundle(path: Path, *, providers: Sequence[str] = ("CPUExecutionProvider
         folder=folder,
         manifest=manifest,
         radiomics=radiomics,
-        backbone=OnnxBackbone.load(folder / BACKBONE, providers=providers, threads=threads) if dlr.needs_backbone else None,
+        backbone=OnnxBackbone.load(folder / BACKBONE, providers, threads, spinning=spinning) if dlr.needs_backbone else None,
         dlr=dlr,
         nomogram=read_document(folder / NOMOGRAM, Nomogram),
         reference=read_document(folder / REFERENCE, Reference),

@@ -113,3 +113,28 @@ def _describe(grid: Volume | Mask) -> str:
     geometry = grid.geometry
     spacing = " x ".join(f"{s:.3g}" for s in geometry.spacing_mm)
     return f"{geometry.shape} at {spacing} mm, origin {tuple(round(o, 1) for o in geometry.origin_mm)} mm"
+
+
+@dataclass(frozen=True)
+class Acquisition:
+    """What of a case is compared with the acquisition envelope; lengths in mm, volume in cm³, tube voltage in kV."""
+
+    slice_spacing_mm: float
+    pixel_spacing_mm: float
+    region_volume_cm3: float
+    kvp: float | None
+    manufacturer: str | None
+    convolution_kernel: str | None
+
+    @classmethod
+    def of(cls, case: Case) -> Acquisition:
+        """Return the acquisition of a case."""
+        spacing = case.volume.geometry.spacing_mm
+        return cls(
+            slice_spacing_mm=spacing[0],
+            pixel_spacing_mm=spacing[1],
+            region_volume_cm3=case.mask.volume_cm3,
+            kvp=case.source.kvp,
+            manufacturer=case.source.manufacturer,
+            convolution_kernel=case.source.convolution_kernel,
+        )

@@ -105,6 +105,26 @@ def is_missing(raw: str | float | None) -> bool:
     return raw is None or (isinstance(raw, float) and math.isnan(raw)) or str(raw).strip() == ""
 
 
+def check_record(predictors: Sequence[ClinicalPredictor], record: ClinicalRecord) -> tuple[str, ...]:
+    """Check what a record says and return the names of predictors it says nothing of.
+
+    Raises
+    ------
+    CohortError
+        ``CLINICAL_PREDICTOR_UNKNOWN`` for a key that is no predictor, which may well be a misspelt one, or
+        ``CLINICAL_VALUE_INVALID``.
+    """
+    unknown = sorted(set(record) - {p.name for p in predictors})
+    if unknown:
+        known = ", ".join(p.name for p in predictors) or "none"
+        raise CohortError(Reason.CLINICAL_PREDICTOR_UNKNOWN, f"{', '.join(unknown)}: known predictors are {known}")
+    missing = missing_predictors(predictors, record)
+    for predictor in predictors:
+        if predictor.name not in missing:
+            predictor.parse(record[predictor.name])
+    return missing
+
+
 def encode_record(predictors: Sequence[ClinicalPredictor], record: ClinicalRecord) -> FeatureVector:
     """Turn a clinical record into design-matrix columns.
 
@@ -114,11 +134,7 @@ def encode_record(predictors: Sequence[ClinicalPredictor], record: ClinicalRecor
         ``CLINICAL_PREDICTOR_MISSING`` naming every absent predictor, ``CLINICAL_PREDICTOR_UNKNOWN`` for a key that is no
         predictor, or ``CLINICAL_VALUE_INVALID``.
     """
-    unknown = sorted(set(record) - {p.name for p in predictors})
-    if unknown:
-        known = ", ".join(p.name for p in predictors) or "none"
-        raise CohortError(Reason.CLINICAL_PREDICTOR_UNKNOWN, f"{', '.join(unknown)}: known predictors are {known}")
-    missing = missing_predictors(predictors, record)
+    missing = check_record(predictors, record)
     if missing:
         raise CohortError(Reason.CLINICAL_PREDICTOR_MISSING, f"no value for {', '.join(missing)}; nothing is guessed")
     names = tuple(name for p in predictors for name in p.column_names)

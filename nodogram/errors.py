@@ -8,6 +8,7 @@
     ├── FeatureError        a feature could not be computed or is unknown
     ├── BundleError         a bundle is damaged, foreign or does not reproduce
     ├── TrainingError       a run cannot go on, or would leak
+    ├── ServiceError        a request cannot be taken, or the server cannot serve
     └── SurroundingsError   something this command needs is not installed or not writable
 
 Every error carries a :class:`Reason`. Protocols translate reasons, never classes or texts, so a reason keeps its
@@ -46,6 +47,7 @@ class Reason(StrEnum):
     PIXEL_DECODE = "PIXEL_DECODE"
     NOT_FINITE = "NOT_FINITE"
     GEOMETRY_INVALID = "GEOMETRY_INVALID"
+    IMAGE_TOO_LARGE = "IMAGE_TOO_LARGE"
     # region of interest
     ROI_NOT_FOUND = "ROI_NOT_FOUND"
     ROI_AMBIGUOUS = "ROI_AMBIGUOUS"
@@ -90,6 +92,20 @@ class Reason(StrEnum):
     RUN_EXISTS = "RUN_EXISTS"
     RUN_MISMATCH = "RUN_MISMATCH"
     RUN_WORKER_KILLED = "RUN_WORKER_KILLED"
+    # service
+    REQUEST_INVALID = "REQUEST_INVALID"
+    REQUEST_TOO_LARGE = "REQUEST_TOO_LARGE"
+    ARCHIVE_INVALID = "ARCHIVE_INVALID"
+    ARCHIVE_TOO_LARGE = "ARCHIVE_TOO_LARGE"
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    ENDPOINT_UNKNOWN = "ENDPOINT_UNKNOWN"
+    METHOD_NOT_ALLOWED = "METHOD_NOT_ALLOWED"
+    QUEUE_FULL = "QUEUE_FULL"
+    NOT_READY = "NOT_READY"
+    CANCELLED = "CANCELLED"
+    CASE_WORKER_KILLED = "CASE_WORKER_KILLED"
+    PROVIDER_UNAVAILABLE = "PROVIDER_UNAVAILABLE"
+    INTERNAL = "INTERNAL"
     # surroundings
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     DEPENDENCY_MISSING = "DEPENDENCY_MISSING"
@@ -142,6 +158,10 @@ class BundleError(NodogramError):
 
 class TrainingError(NodogramError):
     """A training run cannot go on, or would use a patient it must not see."""
+
+
+class ServiceError(NodogramError):
+    """A request is malformed, too large, unauthenticated or too many, or the server cannot serve."""
 
 
 class SurroundingsError(NodogramError):

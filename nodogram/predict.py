@@ -1,23 +1,32 @@
-"""The only inference path: a case and a bundle in, a prediction out; command line, server and evaluation all call it."""
+"""The only inference path: a case and a bundle in, a prediction out; command line, server and evaluation all call it.
+
+A prediction is measured, embedded and concluded. The server does the three in different places (processes for cases, one
+batching session for the network), everyone else one after the other in :func:`predict`.
+"""
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from nodogram.bundle import ModelBundle
-from nodogram.case import Case, NoteCode, QualityNote
-from nodogram.clinical import encode_record, missing_predictors
+import numpy as np
+from numpy.typing import NDArray
+
+from nodogram.bundle import AcquisitionEnvelope, ModelBundle
+from nodogram.case import Acquisition, Case, ClinicalRecord, NoteCode, QualityNote
+from nodogram.clinical import check_record
 from nodogram.deep.embed import DEEP_FEATURE_NAMES
 from nodogram.dlr import DlrScore
-from nodogram.errors import BundleError, Reason
+from nodogram.errors import BundleError, Reason, SurroundingsError
 from nodogram.features import FeatureVector
 from nodogram.imaging.crop import center_crop
-from nodogram.imaging.prepare import PreparedCase, prepare
+from nodogram.imaging.prepare import prepare
 from nodogram.nomogram import SCORE, NomogramReading
 from nodogram.radiomics.extract import extract
+from nodogram.settings import ModelSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +66,53 @@ class Prediction:
         return None if self.probability is None else self.probability >= self.threshold
 
 
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """What a model wants to know of a case, without the model: enough for a process that only measures.
+
+    Attributes
+    ----------
+    settings
+        Preparation and radiomics.
+    radiomics
+        Names of the radiomic features of the score; may be empty.
+    needs_pixels
+        Whether the network looks at the case.
+    """
+
+    settings: ModelSettings
+    radiomics: tuple[str, ...]
+    needs_pixels: bool
+
+    @classmethod
+    def of(cls, bundle: ModelBundle) -> Measurement:
+        """Return what a bundle wants to know."""
+        return cls(bundle.manifest.settings, bundle.dlr.required_names("radiomics."), bundle.dlr.needs_backbone)
+
+
+@dataclass(frozen=True, eq=False)
+class MeasuredCase:
+    """Everything the prediction needs of a case; small enough to travel between processes.
+
+    Attributes
+    ----------
+    radiomics
+        The features asked for.
+    pixels
+        float32 (3, input_px, input_px) in [0, 1], or ``None`` if the network is not asked.
+    stage_s
+        Seconds by stage.
+    """
+
+    case_id: str
+    radiomics: FeatureVector
+    pixels: NDArray[np.float32] | None
+    clinical: ClinicalRecord
+    acquisition: Acquisition
+    notes: tuple[QualityNote, ...]
+    stage_s: dict[str, float]
+
+
 def predict(case: Case, bundle: ModelBundle) -> Prediction:
     """Predict one case.
 
@@ -72,20 +128,84 @@ def predict(case: Case, bundle: ModelBundle) -> Prediction:
     NodogramError
         With the reason why this case cannot be predicted.
     """
+    measured = measure(case, Measurement.of(bundle))
+    start = time.perf_counter()
+    deep = None
+    if measured.pixels is not None and bundle.backbone is not None:
+        deep = bundle.backbone.embed(measured.pixels[None]).features[0]
+    measured.stage_s["backbone"] = time.perf_counter() - start
+    return conclude(measured, deep, bundle)
+
+
+def measure(case: Case, wanted: Measurement, *, deadline_s: float = math.inf) -> MeasuredCase:
+    """Prepare a case and measure what a model wants: everything before the network and the fusion.
+
+    Parameters
+    ----------
+    wanted
+        Of the model.
+    deadline_s
+        Value of ``time.monotonic()`` after which the work is given up, s.
+
+    Raises
+    ------
+    NodogramError
+        With the reason why this case cannot be predicted, or ``DEADLINE_EXCEEDED``.
+    """
     clock = _Clock()
     with clock.stage("prepare"):
-        prepared = prepare(case, bundle.manifest.settings)
+        prepared = prepare(case, wanted.settings)
+    if time.monotonic() > deadline_s:
+        raise SurroundingsError(Reason.DEADLINE_EXCEEDED, "the time allowed ended during the preparation of the image")
+    radiomics = FeatureVector((), np.empty(0))
     with clock.stage("radiomics"):
-        vectors = [_radiomics(prepared, bundle)]
-    with clock.stage("backbone"):
-        vectors.append(_deep(prepared, bundle))
+        if wanted.radiomics:
+            radiomics = extract(prepared, wanted.settings, wanted.radiomics, deadline_s=deadline_s)
+    pixels = None
+    if wanted.needs_pixels and prepared.crop is not None:
+        pixels = np.ascontiguousarray(center_crop(prepared.crop.pixels, wanted.settings.network.input_px))
+    return MeasuredCase(
+        case_id=case.case_id,
+        radiomics=radiomics,
+        pixels=pixels,
+        clinical=case.clinical,
+        acquisition=Acquisition.of(case),
+        notes=prepared.notes,
+        stage_s=clock.seconds,
+    )
+
+
+def conclude(measured: MeasuredCase, deep: NDArray[np.float64] | None, bundle: ModelBundle) -> Prediction:
+    """Fuse what was measured into score, nomogram and notes.
+
+    Parameters
+    ----------
+    measured
+        By :func:`measure` for this bundle.
+    deep
+        float64 (2048,), what the backbone makes of the pixels; ``None`` if the score needs none.
+    bundle
+        The model.
+
+    Raises
+    ------
+    NodogramError
+        ``BUNDLE_FILE_MISSING`` if the score needs deep features and there are none; reasons of the clinical record.
+    """
+    clock = _Clock(measured.stage_s)
     with clock.stage("fuse"):
+        vectors = [measured.radiomics]
+        names = bundle.dlr.required_names("deep.")
+        if names:
+            if deep is None:
+                raise BundleError(Reason.BUNDLE_FILE_MISSING, "the score needs deep features but the bundle has no backbone")
+            vectors.append(FeatureVector(DEEP_FEATURE_NAMES, deep).select(names))
         features = FeatureVector.concatenate(vectors)
         dlr = bundle.dlr.score(features)
-        notes = list(prepared.notes) + _envelope_notes(case, bundle)
-        reading = _read_nomogram(case, bundle, dlr, notes)
+        notes = [*measured.notes, *_envelope_notes(measured.acquisition, bundle.manifest.acquisition)]
+        reading = _read_nomogram(measured.clinical, bundle, dlr, notes)
     return Prediction(
-        case_id=case.case_id,
+        case_id=measured.case_id,
         outcome=bundle.manifest.outcome.name,
         probability=None if reading is None else reading.probability,
         reading=reading,
@@ -98,33 +218,16 @@ def predict(case: Case, bundle: ModelBundle) -> Prediction:
     )
 
 
-def _radiomics(prepared: PreparedCase, bundle: ModelBundle) -> FeatureVector:
-    names = bundle.dlr.required_names("radiomics.")
-    if not names:
-        return FeatureVector((), ())  # type: ignore[arg-type]
-    return extract(prepared, bundle.manifest.settings, names)
-
-
-def _deep(prepared: PreparedCase, bundle: ModelBundle) -> FeatureVector:
-    names = bundle.dlr.required_names("deep.")
-    if not names:
-        return FeatureVector((), ())  # type: ignore[arg-type]
-    if bundle.backbone is None or prepared.crop is None:
-        raise BundleError(Reason.BUNDLE_FILE_MISSING, "the score needs deep features but the bundle has no backbone")
-    pixels = center_crop(prepared.crop.pixels, bundle.manifest.settings.network.input_px)[None]
-    values = bundle.backbone.embed(pixels).features[0]
-    return FeatureVector(DEEP_FEATURE_NAMES, values).select(names)
-
-
-def _read_nomogram(case: Case, bundle: ModelBundle, dlr: DlrScore, notes: list[QualityNote]) -> NomogramReading | None:
+def _read_nomogram(
+    clinical: ClinicalRecord, bundle: ModelBundle, dlr: DlrScore, notes: list[QualityNote]
+) -> NomogramReading | None:
     predictors = bundle.manifest.predictors
-    missing = missing_predictors(predictors, case.clinical)
+    missing = check_record(predictors, clinical)
     if missing:
         text = f"no value for {', '.join(missing)}: the DLR score is given without a nomogram probability"
         notes.append(QualityNote(NoteCode.CLINICAL_PREDICTOR_MISSING, text))
         return None
-    encode_record(predictors, case.clinical)  # refuses unknown keys and impossible values
-    values: dict[str, float | str] = {p.name: p.parse(case.clinical[p.name]) for p in predictors}
+    values: dict[str, float | str] = {p.name: p.parse(clinical[p.name]) for p in predictors}
     reading = bundle.nomogram.read({SCORE: dlr.value, **values})
     notes.extend(
         QualityNote(NoteCode.OUT_OF_RANGE, f"{c.label} {c.value} lies outside the development range")
@@ -134,17 +237,15 @@ def _read_nomogram(case: Case, bundle: ModelBundle, dlr: DlrScore, notes: list[Q
     return reading
 
 
-def _envelope_notes(case: Case, bundle: ModelBundle) -> list[QualityNote]:
+def _envelope_notes(found: Acquisition, envelope: AcquisitionEnvelope) -> list[QualityNote]:
     """Compare the acquisition with what the model was developed on; 5 % slack for rounding of headers."""
-    envelope = bundle.manifest.acquisition
-    spacing = case.volume.geometry.spacing_mm
     measured = [
-        ("slice spacing", spacing[0], envelope.slice_spacing_mm, "mm"),
-        ("pixel spacing", spacing[1], envelope.pixel_spacing_mm, "mm"),
-        ("region volume", case.mask.volume_cm3, envelope.region_volume_cm3, "cm³"),
+        ("slice spacing", found.slice_spacing_mm, envelope.slice_spacing_mm, "mm"),
+        ("pixel spacing", found.pixel_spacing_mm, envelope.pixel_spacing_mm, "mm"),
+        ("region volume", found.region_volume_cm3, envelope.region_volume_cm3, "cm³"),
     ]
-    if envelope.kvp and case.source.kvp is not None:
-        measured.append(("tube voltage", case.source.kvp, envelope.kvp, "kV"))
+    if envelope.kvp and found.kvp is not None:
+        measured.append(("tube voltage", found.kvp, envelope.kvp, "kV"))
     notes = [
         QualityNote(
             NoteCode.OUTSIDE_ACQUISITION_ENVELOPE, f"{what} {value:.3g} {unit}; development saw {low:.3g} to {high:.3g} {unit}"
@@ -153,8 +254,8 @@ def _envelope_notes(case: Case, bundle: ModelBundle) -> list[QualityNote]:
         if not low * 0.95 <= value <= high * 1.05
     ]
     for what, value, seen in (
-        ("manufacturer", case.source.manufacturer, envelope.manufacturers),
-        ("convolution kernel", case.source.convolution_kernel, envelope.convolution_kernels),
+        ("manufacturer", found.manufacturer, envelope.manufacturers),
+        ("convolution kernel", found.convolution_kernel, envelope.convolution_kernels),
     ):
         if value and seen and value not in seen:
             notes.append(
@@ -164,8 +265,8 @@ def _envelope_notes(case: Case, bundle: ModelBundle) -> list[QualityNote]:
 
 
 class _Clock:
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
+    def __init__(self, seconds: dict[str, float] | None = None) -> None:
+        self.seconds = dict(seconds or {})
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

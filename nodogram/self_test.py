@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from nodogram.bundle import CASES, KnownAnswer, ModelBundle
+from nodogram.bundle import CASES, KnownAnswer, ModelBundle, Tolerances
 from nodogram.errors import BundleError, Reason
 from nodogram.imaging.load import load_case
 from nodogram.predict import Prediction, predict
@@ -55,16 +55,33 @@ def reproduce(bundle: ModelBundle) -> Iterator[KnownAnswerResult]:
     if not bundle.known_answers:
         raise BundleError(Reason.BUNDLE_KNOWN_ANSWER_FAILED, "the bundle has no known-answer case; at least one is required")
     for expected in bundle.known_answers:
-        prediction = predict_known(bundle, bundle.folder / CASES / expected.name, expected.clinical)
-        result = _compare(expected, prediction)
-        limits = bundle.manifest.tolerances
-        if result.probability_difference > limits.probability or result.radiomics_difference > limits.radiomics_relative:
-            raise BundleError(
-                Reason.BUNDLE_KNOWN_ANSWER_FAILED,
-                f"{expected.name}: probability off by {result.probability_difference:.2g} (allowed {limits.probability:.2g}), "
-                f"radiomics off by {result.radiomics_difference:.2g} relative (allowed {limits.radiomics_relative:.2g})",
-            )
-        yield result
+        image, roi = known_files(bundle, expected)
+        case = load_case(expected.name, image, roi, clinical=expected.clinical)
+        yield compare(expected, predict(case, bundle), bundle.manifest.tolerances)
+
+
+def known_files(bundle: ModelBundle, answer: KnownAnswer) -> tuple[Path, Path]:
+    """Return image and outline of a known-answer case."""
+    folder = bundle.folder / CASES / answer.name
+    return folder / IMAGE, folder / ROI
+
+
+def compare(expected: KnownAnswer, found: Prediction, limits: Tolerances) -> KnownAnswerResult:
+    """Compare one prediction with what it was when the bundle was made.
+
+    Raises
+    ------
+    BundleError
+        ``BUNDLE_KNOWN_ANSWER_FAILED`` with the case and both figures.
+    """
+    result = _differences(expected, found)
+    if result.probability_difference > limits.probability or result.radiomics_difference > limits.radiomics_relative:
+        raise BundleError(
+            Reason.BUNDLE_KNOWN_ANSWER_FAILED,
+            f"{expected.name}: probability off by {result.probability_difference:.2g} (allowed {limits.probability:.2g}), "
+            f"radiomics off by {result.radiomics_difference:.2g} relative (allowed {limits.radiomics_relative:.2g})",
+        )
+    return result
 
 
 def predict_known(bundle: ModelBundle, folder: Path, clinical: dict[str, str | float]) -> Prediction:
@@ -72,7 +89,7 @@ def predict_known(bundle: ModelBundle, folder: Path, clinical: dict[str, str | f
     return predict(load_case(folder.name, folder / IMAGE, folder / ROI, clinical=clinical), bundle)
 
 
-def _compare(expected: KnownAnswer, found: Prediction) -> KnownAnswerResult:
+def _differences(expected: KnownAnswer, found: Prediction) -> KnownAnswerResult:
     differences = [abs(found.dlr.probability - expected.dlr_probability)]
     if (found.probability is None) != (expected.probability is None):
         differences.append(1.0)

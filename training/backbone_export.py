@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -159,7 +160,9 @@ def _strip(model: onnx.ModelProto) -> None:
     del model.graph.metadata_props[:]
     # Shapes in between follow from input and weights.
     del model.graph.value_info[:]
-    for part in (model, model.graph, *model.graph.node, *model.graph.initializer, *model.graph.input, *model.graph.output):
+    graph = model.graph
+    parts: list[Any] = [model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output]
+    for part in parts:
         part.doc_string = ""
         if hasattr(part, "metadata_props"):
             del part.metadata_props[:]

@@ -28,6 +28,7 @@ ADVICE: Mapping[str, str] = {
     Reason.GANTRY_TILT: "have the series resampled to straight slices, and draw the outline there",
     Reason.NO_RESCALE: "export the series again with rescale slope and intercept",
     Reason.NOT_HU: "use a reconstruction in Hounsfield units",
+    Reason.IMAGE_TOO_LARGE: "cut the image to the neck; a study of this size is usually several examinations in one file",
     Reason.PIXEL_DECODE: "export the series uncompressed or in a lossless transfer syntax",
     Reason.NOT_FINITE: "replace NaN and infinite voxels at their source",
     Reason.GEOMETRY_INVALID: "correct spacing, origin and direction in the header",

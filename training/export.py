@@ -22,7 +22,7 @@ from nodogram.bundle import (
     Tolerances,
     TrainingSummary,
 )
-from nodogram.case import ClinicalRecord
+from nodogram.case import Acquisition, ClinicalRecord
 from nodogram.clinical import ClinicalPredictor
 from nodogram.dlr import PROBABILITY_CLIP, BranchDocument, DlrDocument, DlrModel
 from nodogram.errors import Reason, TrainingError
@@ -35,7 +35,6 @@ from training.chain import Branch
 from training.classifier_export import export_classifier
 from training.cohort import Cohort
 from training.crossfit import FinalFit, TrainingData
-from training.extraction import Acquisition
 from training.nomogram_model import branch_probabilities
 from training.recipe import Recipe
 from training.scoring import NomogramStage

@@ -16,7 +16,7 @@ import numpy as np
 from joblib import Parallel, delayed, parallel_config
 from numpy.typing import NDArray
 
-from nodogram.case import Case
+from nodogram.case import Acquisition
 from nodogram.errors import NodogramError, Reason, SurroundingsError
 from nodogram.features import FeatureTable, FeatureVector
 from nodogram.imaging.load import load_case
@@ -30,18 +30,6 @@ from training.atomic_file import PARTIAL, atomic_file
 CACHE_VERSION = 2
 # What killed processes left half written is removed after this time, s; nobody writes one case for so long.
 _ABANDONED_S = 86400.0
-
-
-@dataclass(frozen=True)
-class Acquisition:
-    """What the acquisition envelope is made of; lengths in mm, volume in cm³, voltage in kV."""
-
-    slice_spacing_mm: float
-    pixel_spacing_mm: float
-    region_volume_cm3: float
-    kvp: float | None
-    manufacturer: str | None
-    convolution_kernel: str | None
 
 
 @dataclass(frozen=True)
@@ -214,20 +202,8 @@ def _extract(task: ExtractionTask, settings: ModelSettings, names: Sequence[str]
         label=task.label,
         radiomics=features,
         pixels=None if prepared.crop is None else prepared.crop.pixels,
-        acquisition=_acquisition(case),
+        acquisition=Acquisition.of(case),
         notes=tuple((note.code.value, note.message) for note in prepared.notes),
-    )
-
-
-def _acquisition(case: Case) -> Acquisition:
-    spacing = case.volume.geometry.spacing_mm
-    return Acquisition(
-        slice_spacing_mm=spacing[0],
-        pixel_spacing_mm=spacing[1],
-        region_volume_cm3=case.mask.volume_cm3,
-        kvp=case.source.kvp,
-        manufacturer=case.source.manufacturer,
-        convolution_kernel=case.source.convolution_kernel,
     )
 
 

@@ -52,7 +52,9 @@ class OnnxBackbone:
         self._input_px = input_px
 
     @classmethod
-    def load(cls, path: Path, providers: Sequence[str] = (_CPU,), threads: int | None = None) -> OnnxBackbone:
+    def load(
+        cls, path: Path, providers: Sequence[str] = (_CPU,), threads: int | None = None, *, spinning: bool = True
+    ) -> OnnxBackbone:
         """Load an exported backbone.
 
         Parameters
@@ -64,6 +66,8 @@ class OnnxBackbone:
             Runtime may pass over more at run time: compare :attr:`provider` with what was asked for.
         threads
             Threads of one call; ``None`` leaves it to ONNX Runtime.
+        spinning
+            Let idle threads spin for the next call. Without it other processes get the cores in between.
 
         Raises
         ------
@@ -81,6 +85,8 @@ class OnnxBackbone:
         options.log_severity_level = 3
         if threads is not None:
             options.intra_op_num_threads = threads
+        if not spinning:
+            options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
             session = runtime.InferenceSession(path, sess_options=options, providers=chosen)
         except Exception as error:

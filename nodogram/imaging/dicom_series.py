@@ -22,7 +22,7 @@ from nodogram.case import NoteCode, QualityNote, SeriesSource
 from nodogram.errors import ImageError, Reason
 from nodogram.geometry import Geometry
 from nodogram.imaging.enhanced_ct import described, is_multiframe, read_frames
-from nodogram.imaging.loaded import LoadedSeries, foreign_file
+from nodogram.imaging.loaded import MAXIMUM_VOXELS, LoadedSeries, check_voxel_count, foreign_file
 from nodogram.imaging.plausibility import plausibility_notes
 from nodogram.imaging.rescale import Rescale, to_hounsfield
 from nodogram.imaging.slice_stack import Plane, stack_planes
@@ -116,7 +116,7 @@ def _is_damaged_image(path: Path) -> bool:
         return not any(stream.read(_PREAMBLE))
 
 
-def read_series(paths: Sequence[Path]) -> LoadedSeries:
+def read_series(paths: Sequence[Path], *, maximum_voxels: int = MAXIMUM_VOXELS) -> LoadedSeries:
     """Read the files of one CT series as one volume in HU.
 
     Slices are sorted along row × column of their orientation, whatever their names and numbers. HU are stored value ×
@@ -126,6 +126,8 @@ def read_series(paths: Sequence[Path]) -> LoadedSeries:
     ----------
     paths
         Files in any order: single-frame CT images, or one (legacy converted) enhanced CT image.
+    maximum_voxels
+        Larger series are refused by their headers, before pixels are read.
 
     Returns
     -------
@@ -137,7 +139,7 @@ def read_series(paths: Sequence[Path]) -> LoadedSeries:
     ------
     ImageError
         ``FILE_NOT_FOUND``, ``NO_IMAGES``, ``UNREADABLE_FILE``, ``MULTIPLE_SERIES``, ``NOT_CT``, ``NO_GEOMETRY``,
-        ``NO_RESCALE``, ``NOT_HU``, ``PIXEL_DECODE``, ``UNSUPPORTED_FORMAT`` or a reason of
+        ``NO_RESCALE``, ``NOT_HU``, ``PIXEL_DECODE``, ``UNSUPPORTED_FORMAT``, ``IMAGE_TOO_LARGE`` or a reason of
         :func:`nodogram.imaging.slice_stack.stack_planes`.
     """
     if not paths:
@@ -147,12 +149,13 @@ def read_series(paths: Sequence[Path]) -> LoadedSeries:
         headers, notes = _drop_duplicates(headers)
         _check_one_series([header for _, header in headers])
         if any(is_multiframe(header) for _, header in headers):
-            return _read_multiframe(headers, notes)
+            return _read_multiframe(headers, notes, maximum_voxels)
         headers, dropped = _drop_localizers(headers)
         geometry, order = stack_planes([_plane(header) for _, header in headers])
         headers = [headers[i] for i in order]
         rescales = [Rescale.from_dataset(header, header) for _, header in headers]
         source = _source([header for _, header in headers])
+    check_voxel_count(geometry.shape, "the series", maximum_voxels)
     array = _decode(headers, rescales, geometry)
     lossy = _lossy_note([header for _, header in headers])
     return LoadedSeries(Volume(array, geometry), source, (*notes, *dropped, *lossy, *plausibility_notes(array)))
@@ -254,7 +257,7 @@ def _stored_values(dataset: Dataset) -> NDArray[np.integer]:
     return stored
 
 
-def _read_multiframe(headers: _Headers, notes: _Notes) -> LoadedSeries:
+def _read_multiframe(headers: _Headers, notes: _Notes, maximum_voxels: int) -> LoadedSeries:
     if len(headers) > 1:
         raise ImageError(
             Reason.UNSUPPORTED_FORMAT, f"{len(headers)} files, at least one of several frames; one such file is required"
@@ -262,6 +265,7 @@ def _read_multiframe(headers: _Headers, notes: _Notes) -> LoadedSeries:
     path, header = headers[0]
     frames = read_frames(header)
     geometry, order = stack_planes([frame.plane for frame in frames])
+    check_voxel_count(geometry.shape, "the series", maximum_voxels)
     with foreign_file(_pixels_of(header), Reason.PIXEL_DECODE):
         stored = _stored_values(pydicom.dcmread(path))
         array = np.empty(geometry.shape, dtype=np.float32)

@@ -12,7 +12,7 @@ from nodogram.case import Case, ClinicalRecord, NoteCode, QualityNote
 from nodogram.errors import ImageError, Reason, RegionError
 from nodogram.geometry import Geometry
 from nodogram.imaging.dicom_series import find_series_files, is_dicom_file, read_series, sop_class_uid
-from nodogram.imaging.loaded import LoadedRegion, LoadedSeries, foreign_file
+from nodogram.imaging.loaded import MAXIMUM_VOXELS, LoadedRegion, LoadedSeries, foreign_file
 from nodogram.imaging.rtstruct import read_rtstruct
 from nodogram.imaging.segmentation import SEGMENTATION_CLASSES, read_segmentation
 from nodogram.imaging.volume_file import SUFFIXES, is_volume_file, read_mask_file, read_volume_file
@@ -23,13 +23,15 @@ _FACES = (("first slice", "last slice"), ("first row", "last row"), ("first colu
 _PATIENT_SIDES = (("right", "left"), ("anterior", "posterior"), ("inferior", "superior"))
 
 
-def load_image(path: Path) -> LoadedSeries:
+def load_image(path: Path, *, maximum_voxels: int = MAXIMUM_VOXELS) -> LoadedSeries:
     """Read a CT image.
 
     Parameters
     ----------
     path
         Folder of one DICOM series, one enhanced CT file, or a NIfTI or NRRD file in HU.
+    maximum_voxels
+        Larger images are refused by their headers (``IMAGE_TOO_LARGE``).
 
     Raises
     ------
@@ -38,16 +40,23 @@ def load_image(path: Path) -> LoadedSeries:
         :func:`nodogram.imaging.dicom_series.read_series` or :func:`nodogram.imaging.volume_file.read_volume_file`.
     """
     if path.is_dir():
-        return read_series(find_series_files(path))
+        return read_series(find_series_files(path), maximum_voxels=maximum_voxels)
     _check_file(path)
     if is_volume_file(path):
-        return read_volume_file(path)
+        return read_volume_file(path, maximum_voxels=maximum_voxels)
     if is_dicom_file(path):
-        return read_series([path])
+        return read_series([path], maximum_voxels=maximum_voxels)
     raise _unsupported(path, "a folder with a DICOM CT series, one enhanced CT file")
 
 
-def load_region(path: Path, image: LoadedSeries, roi_name: str | None, *, allow_border: bool = False) -> LoadedRegion:
+def load_region(
+    path: Path,
+    image: LoadedSeries,
+    roi_name: str | None,
+    *,
+    allow_border: bool = False,
+    maximum_voxels: int = MAXIMUM_VOXELS,
+) -> LoadedRegion:
     """Read the outline of a tumor.
 
     Parameters
@@ -60,6 +69,8 @@ def load_region(path: Path, image: LoadedSeries, roi_name: str | None, *, allow_
         Name of the region or segment, or in digits the label of a label image; ``None`` where there is only one.
     allow_border
         Take a region that reaches the border of the image, with a note ``ROI_TOUCHES_BORDER``, instead of refusing it.
+    maximum_voxels
+        Outlines of more voxels are refused (``IMAGE_TOO_LARGE``).
 
     Raises
     ------
@@ -72,13 +83,13 @@ def load_region(path: Path, image: LoadedSeries, roi_name: str | None, *, allow_
         path = _only_outline(path)
     _check_file(path)
     if is_volume_file(path):
-        region = _read_label_image(path, roi_name, image.volume.geometry)
+        region = _read_label_image(path, roi_name, image.volume.geometry, maximum_voxels)
     elif is_dicom_file(path):
-        region = _read_dicom_outline(path, image, roi_name)
+        region = _read_dicom_outline(path, image, roi_name, maximum_voxels)
     else:
         raise _unsupported(path, "an RT structure set, a DICOM segmentation")
     _check_grid(region.mask.geometry, image.volume.geometry)
-    return _check_border(region, allow_border)
+    return check_border(region, allow_border=allow_border)
 
 
 def load_case(
@@ -89,6 +100,7 @@ def load_case(
     roi_name: str | None = None,
     clinical: ClinicalRecord | None = None,
     allow_border: bool = False,
+    maximum_voxels: int = MAXIMUM_VOXELS,
 ) -> Case:
     """Read image and outline of one patient.
 
@@ -102,7 +114,7 @@ def load_case(
         Region where the outline file holds several.
     clinical
         Raw clinical values by predictor name.
-    allow_border
+    allow_border, maximum_voxels
         As for :func:`load_region`.
 
     Raises
@@ -110,10 +122,33 @@ def load_case(
     ImageError, RegionError
         As :func:`load_image` and :func:`load_region`.
     """
-    series = load_image(image)
-    region = load_region(roi, series, roi_name, allow_border=allow_border)
+    series = load_image(image, maximum_voxels=maximum_voxels)
+    region = load_region(roi, series, roi_name, allow_border=allow_border, maximum_voxels=maximum_voxels)
     source = replace(series.source, roi_sop_instance_uid=region.roi_sop_instance_uid, roi_name=region.roi_name or None)
     return Case(case_id, series.volume, region.mask, dict(clinical or {}), source, series.notes + region.notes)
+
+
+def check_border(region: LoadedRegion, *, allow_border: bool = False) -> LoadedRegion:
+    """Refuse a region that reaches the border of its image, or remark on it.
+
+    Raises
+    ------
+    RegionError
+        ``ROI_TOUCHES_BORDER``, unless ``allow_border``, which adds a note of this code.
+    """
+    mask = region.mask
+    touched = [
+        f"{face} ({_patient_side(mask.geometry, axis, last)})"
+        for axis, (span, size, faces) in enumerate(zip(mask.box, mask.array.shape, _FACES, strict=True))
+        for last, (face, touches) in enumerate(zip(faces, (span.start == 0, span.stop == size), strict=True))
+        if touches
+    ]
+    if not touched:
+        return region
+    found = f"the region reaches the {' and the '.join(touched)} of the image and may go on beyond"
+    if not allow_border:
+        raise RegionError(Reason.ROI_TOUCHES_BORDER, f"{found}; an image that holds the whole tumor is required")
+    return replace(region, notes=(*region.notes, QualityNote(NoteCode.ROI_TOUCHES_BORDER, found)))
 
 
 def _check_file(path: Path) -> None:
@@ -143,12 +178,12 @@ def _only_outline(folder: Path) -> Path:
     return outlines[0]
 
 
-def _read_label_image(path: Path, roi_name: str | None, image: Geometry) -> LoadedRegion:
+def _read_label_image(path: Path, roi_name: str | None, image: Geometry, maximum_voxels: int) -> LoadedRegion:
     if roi_name is not None and not (roi_name.isascii() and roi_name.isdigit()):
         raise RegionError(
             Reason.ROI_NOT_FOUND, f"{path.name} has numbers and no names; a label in digits is required, not {roi_name!r}"
         )
-    mask = read_mask_file(path, None if roi_name is None else int(roi_name))
+    mask = read_mask_file(path, None if roi_name is None else int(roi_name), maximum_voxels=maximum_voxels)
     return LoadedRegion(_turned(mask, image), roi_name or "")
 
 
@@ -178,7 +213,7 @@ def _turned(mask: Mask, image: Geometry) -> Mask:
     )
 
 
-def _read_dicom_outline(path: Path, image: LoadedSeries, roi_name: str | None) -> LoadedRegion:
+def _read_dicom_outline(path: Path, image: LoadedSeries, roi_name: str | None, maximum_voxels: int) -> LoadedRegion:
     kind = sop_class_uid(path)
     geometry, source = image.volume.geometry, image.source
     if kind == RTSTRUCT_CLASS:
@@ -186,7 +221,7 @@ def _read_dicom_outline(path: Path, image: LoadedSeries, roi_name: str | None) -
             dataset = pydicom.dcmread(path)
         return read_rtstruct(dataset, geometry, source, roi_name)
     if kind in SEGMENTATION_CLASSES:
-        return read_segmentation(path, geometry, source, roi_name)
+        return read_segmentation(path, geometry, source, roi_name, maximum_voxels=maximum_voxels)
     raise ImageError(
         Reason.UNSUPPORTED_FORMAT,
         f"{path.name} is a DICOM object of another kind; an RT structure set or segmentation is required",
@@ -206,22 +241,6 @@ def _describe(geometry: Geometry) -> str:
     origin = ", ".join(f"{o:.2f}" for o in geometry.origin_mm)
     axes = " ".join(f"{c:.3f}" for c in np.ravel(geometry.direction))
     return f"{geometry.shape} at {spacing} mm (z, y, x) from ({origin}) mm along [{axes}]"
-
-
-def _check_border(region: LoadedRegion, allow_border: bool) -> LoadedRegion:
-    mask = region.mask
-    touched = [
-        f"{face} ({_patient_side(mask.geometry, axis, last)})"
-        for axis, (span, size, faces) in enumerate(zip(mask.box, mask.array.shape, _FACES, strict=True))
-        for last, (face, touches) in enumerate(zip(faces, (span.start == 0, span.stop == size), strict=True))
-        if touches
-    ]
-    if not touched:
-        return region
-    found = f"the region reaches the {' and the '.join(touched)} of the image and may go on beyond"
-    if not allow_border:
-        raise RegionError(Reason.ROI_TOUCHES_BORDER, f"{found}; an image that holds the whole tumor is required")
-    return replace(region, notes=(*region.notes, QualityNote(NoteCode.ROI_TOUCHES_BORDER, found)))
 
 
 def _patient_side(geometry: Geometry, axis: int, last: int) -> str:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from nodogram.case import QualityNote, SeriesSource
 from nodogram.errors import ImageError, NodogramError, Reason
 from nodogram.volume import Mask, Volume
+
+# A whole-body study of 1,024 slices of 1,024 x 1,024; a damaged header asks for far more and is refused before allocation.
+MAXIMUM_VOXELS = 2**30
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +54,20 @@ class LoadedRegion:
     roi_name: str
     roi_sop_instance_uid: str | None = None
     notes: tuple[QualityNote, ...] = ()
+
+
+def check_voxel_count(shape: Sequence[int], what: str, maximum: int) -> None:
+    """Refuse an image by what its header announces, before anything is allocated.
+
+    Raises
+    ------
+    ImageError
+        ``IMAGE_TOO_LARGE``.
+    """
+    count = math.prod(int(size) for size in shape)
+    if count > maximum:
+        size = " x ".join(str(size) for size in shape)
+        raise ImageError(Reason.IMAGE_TOO_LARGE, f"{what} announces {size} = {count} voxels; at most {maximum} are taken")
 
 
 @contextmanager

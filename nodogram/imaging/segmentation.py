@@ -15,14 +15,21 @@ from scipy import ndimage
 from nodogram.case import NoteCode, QualityNote, SeriesSource
 from nodogram.errors import Reason, RegionError
 from nodogram.geometry import SAME_GRID_TOLERANCE_VOXEL, Geometry
-from nodogram.imaging.loaded import LoadedRegion, foreign_file
+from nodogram.imaging.loaded import MAXIMUM_VOXELS, LoadedRegion, check_voxel_count, foreign_file
 from nodogram.volume import Mask
 
 FRACTION_INSIDE = 0.5
 SEGMENTATION_CLASSES = (UID("1.2.840.10008.5.1.4.1.1.66.4"), UID("1.2.840.10008.5.1.4.1.1.66.7"))
 
 
-def read_segmentation(dataset: Dataset | Path, geometry: Geometry, source: SeriesSource, roi_name: str | None) -> LoadedRegion:
+def read_segmentation(
+    dataset: Dataset | Path,
+    geometry: Geometry,
+    source: SeriesSource,
+    roi_name: str | None,
+    *,
+    maximum_voxels: int = MAXIMUM_VOXELS,
+) -> LoadedRegion:
     """Read one segment on the grid of its image.
 
     Parameters
@@ -35,6 +42,8 @@ def read_segmentation(dataset: Dataset | Path, geometry: Geometry, source: Serie
         Provenance of the image, for its frame of reference.
     roi_name
         Segment label, or segment number in digits; ``None`` takes the only segment.
+    maximum_voxels
+        A segmentation of more voxels in all its frames is refused.
 
     Returns
     -------
@@ -47,10 +56,12 @@ def read_segmentation(dataset: Dataset | Path, geometry: Geometry, source: Serie
     RegionError
         ``ROI_NOT_FOUND``, ``ROI_AMBIGUOUS``, ``ROI_EMPTY``, ``ROI_OUTSIDE_IMAGE`` or ``ROI_FRAME_OF_REFERENCE_MISMATCH``.
     ImageError
-        ``UNREADABLE_FILE`` or ``PIXEL_DECODE``.
+        ``UNREADABLE_FILE``, ``PIXEL_DECODE`` or ``IMAGE_TOO_LARGE``.
     """
     with foreign_file("the segmentation"):
         segmentation = _open(dataset)
+        frames = (int(segmentation.get("NumberOfFrames") or 1), segmentation.Rows, segmentation.Columns)
+        check_voxel_count(frames, "the segmentation", maximum_voxels)
         number, name = _choose(segmentation, roi_name)
         frame = segmentation.get("FrameOfReferenceUID")
         if frame and source.frame_of_reference_uid and str(frame) != source.frame_of_reference_uid:

@@ -15,13 +15,11 @@ from numpy.typing import NDArray
 from nodogram.case import SeriesSource
 from nodogram.errors import ImageError, Reason, RegionError, SurroundingsError
 from nodogram.geometry import Geometry
-from nodogram.imaging.loaded import LoadedSeries, foreign_file
+from nodogram.imaging.loaded import MAXIMUM_VOXELS, LoadedSeries, check_voxel_count, foreign_file
 from nodogram.imaging.plausibility import plausibility_notes
 from nodogram.volume import Mask, Volume
 
 SUFFIXES = (".nii", ".nii.gz", ".nrrd")
-# A whole-body study of 1,024 slices of 1,024 x 1,024; a damaged header asks for far more and is refused before allocation.
-MAXIMUM_VOXELS = 2**30
 _LISTED_LABELS = 10
 _HEADER_BYTES = 65536
 _NIFTI2_HEADER_BYTES = 540
@@ -34,20 +32,28 @@ def is_volume_file(path: Path) -> bool:
     return path.name.lower().endswith(SUFFIXES)
 
 
-def read_volume_file(path: Path) -> LoadedSeries:
+def read_volume_file(path: Path, *, maximum_voxels: int = MAXIMUM_VOXELS) -> LoadedSeries:
     """Read a CT volume in HU from ``.nii``, ``.nii.gz`` or ``.nrrd``, with a ``HU_IMPLAUSIBLE`` note as it applies.
+
+    Parameters
+    ----------
+    path
+        The file.
+    maximum_voxels
+        Larger images are refused.
 
     Raises
     ------
     ImageError
-        ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, ``UNREADABLE_FILE``, ``NOT_FINITE`` or ``GEOMETRY_INVALID``.
+        ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, ``UNREADABLE_FILE``, ``NOT_FINITE``, ``GEOMETRY_INVALID`` or
+        ``IMAGE_TOO_LARGE``.
     """
-    array, geometry = _read(path)
+    array, geometry = _read(path, maximum_voxels)
     volume = Volume(array.astype(np.float32), geometry)
     return LoadedSeries(volume, SeriesSource(), plausibility_notes(volume.array))
 
 
-def read_mask_file(path: Path, label: int | None = None) -> Mask:
+def read_mask_file(path: Path, label: int | None = None, *, maximum_voxels: int = MAXIMUM_VOXELS) -> Mask:
     """Read a region from a label image.
 
     Parameters
@@ -56,15 +62,18 @@ def read_mask_file(path: Path, label: int | None = None) -> Mask:
         ``.nii``, ``.nii.gz`` or ``.nrrd`` file.
     label
         Value of the wanted voxels; ``None`` takes the only value other than 0.
+    maximum_voxels
+        Larger images are refused.
 
     Raises
     ------
     ImageError
-        ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, ``UNREADABLE_FILE``, ``NOT_FINITE`` or ``GEOMETRY_INVALID``.
+        ``FILE_NOT_FOUND``, ``UNSUPPORTED_FORMAT``, ``UNREADABLE_FILE``, ``NOT_FINITE``, ``GEOMETRY_INVALID`` or
+        ``IMAGE_TOO_LARGE``.
     RegionError
         ``ROI_EMPTY``, ``ROI_NOT_FOUND`` or, without a label where there are several, ``ROI_AMBIGUOUS``.
     """
-    array, geometry = _read(path)
+    array, geometry = _read(path, maximum_voxels)
     if not np.isfinite(array).all():
         raise ImageError(Reason.NOT_FINITE, f"{path.name} has voxels that are NaN or infinite; a label image is required")
     labels = np.unique(array)
@@ -112,7 +121,7 @@ def write_mask_file(path: Path, mask: Mask) -> None:
     _write(path, mask.array.astype(np.uint8), mask.geometry)
 
 
-def _read(path: Path) -> tuple[NDArray[np.generic], Geometry]:
+def _read(path: Path, maximum_voxels: int) -> tuple[NDArray[np.generic], Geometry]:
     _check_name(path)
     if not path.is_file():
         raise ImageError(Reason.FILE_NOT_FOUND, f"{path} is not a file")
@@ -120,7 +129,7 @@ def _read(path: Path) -> tuple[NDArray[np.generic], Geometry]:
         if path.name.lower().endswith(".nrrd"):
             _refuse_detached(path)
         else:
-            _check_nifti(path)
+            _check_nifti(path, maximum_voxels)
         reader: Any = sitk.ImageFileReader()  # type: ignore[no-untyped-call]
         reader.SetImageIO("NrrdImageIO" if path.name.lower().endswith(".nrrd") else "NiftiImageIO")
         reader.SetFileName(str(path))
@@ -131,10 +140,7 @@ def _read(path: Path) -> tuple[NDArray[np.generic], Geometry]:
                 Reason.UNSUPPORTED_FORMAT,
                 f"{path.name} holds {len(size)} dimensions of {components} components; one scalar 3-D image is required",
             )
-        if int(np.prod(size, dtype=object)) > MAXIMUM_VOXELS:
-            raise ImageError(
-                Reason.UNSUPPORTED_FORMAT, f"{path.name} announces {size} voxels; at most {MAXIMUM_VOXELS} are supported"
-            )
+        check_voxel_count(size[::-1], path.name, maximum_voxels)
         image = reader.Execute()
         array = sitk.GetArrayFromImage(image)
         return array, Geometry(array.shape, image.GetSpacing()[::-1], image.GetOrigin(), np.array(image.GetDirection()))
@@ -148,14 +154,14 @@ def _refuse_detached(path: Path) -> None:
         raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{path.name} keeps its voxels in another file; one file is required")
 
 
-def _check_nifti(path: Path) -> None:
+def _check_nifti(path: Path, maximum_voxels: int) -> None:
     """Refuse what the library would silently read as zeros: voxels beyond the end of the file, and NaN and infinity.
 
     Compressed files are read to the end, which checks their checksum.
     """
     with gzip.open(path) if path.name.lower().endswith(".gz") else path.open("rb") as stream:
         content = bytearray(stream.read(_NIFTI2_HEADER_BYTES))
-        offset, required, real = _nifti_layout(bytes(content), path.name)
+        offset, required, real = _nifti_layout(bytes(content), path.name, maximum_voxels)
         available = len(content)
         # A little more than required reaches the end of every honest file, and no end of a decompression bomb.
         while available <= required + _CHUNK_BYTES and (chunk := stream.read(_CHUNK_BYTES)):
@@ -168,7 +174,7 @@ def _check_nifti(path: Path) -> None:
         raise ImageError(Reason.NOT_FINITE, f"{path.name} has voxels that are NaN or infinite; finite numbers are required")
 
 
-def _nifti_layout(header: bytes, name: str) -> tuple[int, int, np.dtype[np.generic] | None]:
+def _nifti_layout(header: bytes, name: str, maximum_voxels: int) -> tuple[int, int, np.dtype[np.generic] | None]:
     """First and last byte of the voxels, and their type if it is real (NIfTI-1.1 and NIfTI-2, https://nifti.nimh.nih.gov)."""
     order = "<" if header[:4] in _LITTLE_ENDIAN_HEADER_SIZES else ">"
     if header[344:347] == b"n+1":
@@ -181,9 +187,9 @@ def _nifti_layout(header: bytes, name: str) -> tuple[int, int, np.dtype[np.gener
         offset = int(struct.unpack_from(order + "q", header, 168)[0])
     else:
         raise ImageError(Reason.UNREADABLE_FILE, f"{name} is no NIfTI file of one part (n+1 or n+2)")
-    count = math.prod(max(1, size) for size in dimensions[1 : 1 + min(7, max(0, dimensions[0]))])
-    if count > MAXIMUM_VOXELS:
-        raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{name} announces {count} voxels; at most {MAXIMUM_VOXELS} are supported")
+    shape = [max(1, size) for size in dimensions[1 : 1 + min(7, max(0, dimensions[0]))]]
+    check_voxel_count(shape[::-1], name, maximum_voxels)
+    count = math.prod(shape)
     real = {16: np.dtype(order + "f4"), 64: np.dtype(order + "f8")}.get(kind)
     return offset, offset + count * bits // 8, real
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from nodogram.clinical import ClinicalPredictor, encode_record
+from nodogram.clinical import ClinicalPredictor, check_record, encode_record
 from nodogram.errors import CohortError, Reason
 
 SITE = ClinicalPredictor(
@@ -42,3 +42,11 @@ def test_nothing_is_guessed(record: dict, reason: Reason) -> None:
 def test_impossible_predictors_are_refused(change: dict) -> None:
     with pytest.raises(ValidationError):
         ClinicalPredictor.model_validate({**SITE.model_dump(), **change})
+
+
+def test_a_misspelt_predictor_is_refused_though_others_are_missing() -> None:
+    with pytest.raises(CohortError, match="CLINICAL_PREDICTOR_UNKNOWN"):
+        check_record((SITE, AGE), {"tumor_site": "glottic"})
+    with pytest.raises(CohortError, match="CLINICAL_VALUE_INVALID"):
+        check_record((SITE, AGE), {"tumour_site": "tongue"})
+    assert check_record((SITE, AGE), {"age_years": 60}) == ("tumour_site",)

@@ -161,6 +161,8 @@ def test_every_reason_of_images_regions_and_cohorts_and_every_note_has_advice() 
         "DEADLINE",
         "DEPENDENCY",
         "OUTPUT",
+        *("REQUEST", "ARCHIVE", "UNAUTHENTICATED", "ENDPOINT", "METHOD", "QUEUE", "NOT_READY", "CANCELLED", "CASE_WORKER"),
+        *("PROVIDER", "INTERNAL"),
     )
     for code in (*Reason, *NoteCode):
         if not code.startswith(others):
