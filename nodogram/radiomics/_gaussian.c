@@ -1,108 +1,103 @@
-/* Recursive Gaussian along one axis of a volume; gaussian.py is the Python face and says where the coefficients come from.
+/* Recursive filter along one axis of a volume; gaussian.py is the Python face and says where the coefficients come from.
  *
- * Lines run through the filter side by side, as lanes of vectors, each in the order of operations of ITK's
- * RecursiveSeparableImageFilter: double precision, a causal and an anticausal pass, their sum rounded to single precision.
- * Samples nobody asked for are filtered only as far as the recursion needs them.
+ * Lines are filtered side by side in double precision, each in the order of operations of ITK's
+ * RecursiveSeparableImageFilter: the sum of a pass forward and a pass backward, rounded to single precision at the end. Every
+ * product and sum is rounded by itself, so the compiler must not contract them; then vectors of any width give the same bits.
  */
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
 
+#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
 
-/* Wider vectors where the processor has them; without contraction all variants give the same bits. */
-#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && defined(__gnu_linux__)
-#define VECTORIZED __attribute__((target_clones("avx2", "default")))
+/* A copy of the function for each width of vectors, chosen when the program is loaded. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && defined(__GNUC__) && !defined(__clang__)
+#define VECTORIZED __attribute__((target_clones("avx512f", "avx2", "default")))
 #else
 #define VECTORIZED
 #endif
 
-enum { AXES = 3, ORDER = 4, LANES = 16 };
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline)) /* into each of the copies, with its constants */
+#else
+#define INLINE static inline
+#endif
+
+/* Enough lanes to hide how long one result waits for the one before. */
+enum { AXES = 3, ORDER = 4, LANES = 32, TILE = 16 };
+
+typedef double Lanes[LANES]; /* a sample of each line */
 
 typedef struct {
-    double causal[ORDER];            /* weights of this sample and the three before */
+    double causal[ORDER];            /* of a sample and the three before it */
     double feedback[ORDER];          /* of the four results before, or after */
     double anticausal[ORDER];        /* of the four samples after */
-    double causal_border[ORDER];     /* of the first sample, for results before it */
-    double anticausal_border[ORDER]; /* of the last sample, for results after it */
+    double causal_border[ORDER];     /* feedback of what the first sample, repeated for ever, has as results before it */
+    double anticausal_border[ORDER]; /* of what the last one has after it */
 } Recursion;
 
-typedef double Lanes[LANES];
+/* A result of the pass backward is written where no step still reads, BACK places after its own. The outermost samples are
+ * repeated into the borders of both arrays, where the first steps of a pass find them. */
+enum { BACK = ORDER + 1, BEFORE = ORDER, AFTER = BACK + ORDER };
 
 typedef struct {
-    Py_ssize_t count, first, last; /* samples of a line, and those wanted */
-    Lanes *samples, *results;
+    Py_ssize_t count, first, last; /* samples of a line, and the range of those wanted */
+    Lanes *samples;                /* from -BEFORE to count + AFTER; BACK places on, the results backward */
+    Lanes *results;                /* forward, from -BEFORE to last */
 } Lines;
 
-/* One result of every lane from four samples and four results; near the border the outermost sample stands for both. */
-static inline __attribute__((always_inline)) void step(const double *const *samples, const double *weights,
-                                                       const double *const *results, const double *feedback,
-                                                       double *restrict result)
+/* One result of each line from four samples x and four results y, each the next of the one before. */
+INLINE void step(const Lanes *x, const Lanes *y, int next, const double *weights, const double *feedback,
+                 double *restrict result)
 {
-    const double *const x0 = samples[0], *const x1 = samples[1], *const x2 = samples[2], *const x3 = samples[3];
-    const double *const y0 = results[0], *const y1 = results[1], *const y2 = results[2], *const y3 = results[3];
     const double w0 = weights[0], w1 = weights[1], w2 = weights[2], w3 = weights[3];
     const double f0 = feedback[0], f1 = feedback[1], f2 = feedback[2], f3 = feedback[3];
     for (int l = 0; l < LANES; l++)
-        result[l] = x0[l] * w0 + x1[l] * w1 + x2[l] * w2 + x3[l] * w3 - (y0[l] * f0 + y1[l] * f1 + y2[l] * f2 + y3[l] * f3);
+        result[l] = x[0][l] * w0 + x[next][l] * w1 + x[2 * next][l] * w2 + x[3 * next][l] * w3 -
+                    (y[0][l] * f0 + y[next][l] * f1 + y[2 * next][l] * f2 + y[3 * next][l] * f3);
 }
 
-static void step_at_border(const double *const *samples, const double *weights, const Lanes *results, Py_ssize_t stride,
-                           int known, const double *outermost, const double *feedback, const double *border, double *result)
+static void mix(const double *feedback, const double *border, Py_ssize_t done, double *mixed) /* when so many results exist */
 {
-    const double *terms[ORDER];
-    double mixed[ORDER];
-    for (int k = 0; k < ORDER; k++) {
-        terms[k] = k < known ? results[k * stride] : outermost;
-        mixed[k] = k < known ? feedback[k] : border[k];
-    }
-    step(samples, weights, terms, mixed, result);
+    for (int k = 0; k < ORDER; k++)
+        mixed[k] = k < done ? feedback[k] : border[k];
 }
 
-VECTORIZED static void pass_forward(const Recursion *r, const Lines *lines)
+static void repeat(const double *sample, Lanes *begin, Lanes *end)
+{
+    for (Lanes *target = begin; target < end; target++)
+        for (int l = 0; l < LANES; l++)
+            (*target)[l] = sample[l];
+}
+
+VECTORIZED static void filter_forward(const Recursion *r, const Lines *lines)
 {
     const Lanes *const x = (const Lanes *)lines->samples;
     Lanes *const y = lines->results;
-    for (int i = 0; i < ORDER; i++) {
-        const double *const samples[ORDER] = {x[i], x[Py_MAX(i - 1, 0)], x[Py_MAX(i - 2, 0)], x[Py_MAX(i - 3, 0)]};
-        step_at_border(samples, r->causal, (const Lanes *)(y + i - 1), -1, i, x[0], r->feedback, r->causal_border, y[i]);
+    double mixed[ORDER];
+    repeat(x[0], lines->samples - BEFORE, lines->samples);
+    repeat(x[0], y - BEFORE, y);
+    for (Py_ssize_t i = 0; i < Py_MIN(ORDER, lines->last); i++) {
+        mix(r->feedback, r->causal_border, i, mixed);
+        step(x + i, (const Lanes *)y + i - 1, -1, r->causal, mixed, y[i]);
     }
-    for (Py_ssize_t i = ORDER; i < lines->last; i++) {
-        const double *const samples[ORDER] = {x[i], x[i - 1], x[i - 2], x[i - 3]};
-        const double *const results[ORDER] = {y[i - 1], y[i - 2], y[i - 3], y[i - 4]};
-        step(samples, r->causal, results, r->feedback, y[i]);
-    }
+    for (Py_ssize_t i = ORDER; i < lines->last; i++)
+        step(x + i, (const Lanes *)y + i - 1, -1, r->causal, r->feedback, y[i]);
 }
 
-/* A result replaces the sample four places on, which no later step reads; those wanted are added to the forward ones. */
-VECTORIZED static void pass_backward(const Recursion *r, const Lines *lines)
+VECTORIZED static void filter_backward(const Recursion *r, const Lines *lines)
 {
     Lanes *const x = lines->samples;
-    Lanes *const y = lines->results;
+    const Lanes *const next = (const Lanes *)x + 1;
     const Py_ssize_t end = lines->count - 1;
-    Lanes outermost;
-    memcpy(outermost, x[end], sizeof outermost);
-    for (Py_ssize_t i = end; i >= lines->first; i--) {
-        Lanes result;
-        if (i > end - ORDER) {
-            const double *const samples[ORDER] = {
-                i + 1 <= end ? x[i + 1] : outermost,
-                i + 2 <= end ? x[i + 2] : outermost,
-                i + 3 <= end ? x[i + 3] : outermost,
-                outermost,
-            };
-            step_at_border(samples, r->anticausal, (const Lanes *)(x + i + 1 + ORDER), 1, (int)(end - i), outermost, r->feedback,
-                           r->anticausal_border, result);
-        } else {
-            const double *const samples[ORDER] = {x[i + 1], x[i + 2], x[i + 3], x[i + 4]};
-            const double *const results[ORDER] = {x[i + 5], x[i + 6], x[i + 7], x[i + 8]};
-            step(samples, r->anticausal, results, r->feedback, result);
-        }
-        memcpy(x[i + ORDER], result, sizeof result);
-        if (i < lines->last)
-            for (int l = 0; l < LANES; l++)
-                y[i][l] += result[l];
+    double mixed[ORDER];
+    repeat(x[end], x + end + 1, x + end + 1 + AFTER);
+    for (Py_ssize_t i = end; i >= Py_MAX(end + 1 - ORDER, lines->first); i--) {
+        mix(r->feedback, r->anticausal_border, end - i, mixed);
+        step(next + i, next + i + BACK, 1, r->anticausal, mixed, x[i + BACK]);
     }
+    for (Py_ssize_t i = end - ORDER; i >= lines->first; i--)
+        step(next + i, next + i + BACK, 1, r->anticausal, r->feedback, x[i + BACK]);
 }
 
 typedef struct {
@@ -110,85 +105,139 @@ typedef struct {
     int along, across, rows; /* axis filtered, axis of the lanes, the remaining axis */
 } Volume;
 
-static void filter_block(const Recursion *r, const Volume *volume, const Lines *lines, Py_ssize_t row, Py_ssize_t lane, int width)
+INLINE double value(const char *from, char type)
 {
-    const Py_ssize_t *const in = volume->source.strides, *const out = volume->target.strides;
-    const char *const from = (const char *)volume->source.buf + row * in[volume->rows] + lane * in[volume->across];
-    char *const to = (char *)volume->target.buf + row * out[volume->rows] + lane * out[volume->across];
-    for (Py_ssize_t i = 0; i < lines->count; i++)
-        for (int l = 0; l < LANES; l++)
-            lines->samples[i][l] = l < width ? *(const float *)(from + i * in[volume->along] + l * in[volume->across]) : 0;
-    pass_forward(r, lines);
-    pass_backward(r, lines);
-    for (Py_ssize_t i = lines->first; i < lines->last; i++)
+    if (type == 'f')
+        return *(const float *)from;
+    return type == 'h' ? *(const int16_t *)from : *(const int32_t *)from;
+}
+
+/* Lanes that are neighbors in memory are read sample by sample; others square by square, so that nothing is fetched twice. */
+INLINE void read_as(Lanes *x, Py_ssize_t count, const char *from, Py_ssize_t along, Py_ssize_t across, int width, char type,
+                    int size)
+{
+    if (across == size && width == LANES) {
+        for (Py_ssize_t i = 0; i < count; i++)
+            for (int l = 0; l < LANES; l++)
+                x[i][l] = value(from + i * along + l * size, type);
+        return;
+    }
+    for (Py_ssize_t tile = 0; tile < count; tile += TILE)
         for (int l = 0; l < width; l++)
-            *(float *)(to + (i - lines->first) * out[volume->along] + l * out[volume->across]) = (float)lines->results[i][l];
+            for (Py_ssize_t i = tile; i < Py_MIN(tile + TILE, count); i++)
+                x[i][l] = value(from + i * along + l * across, type);
+}
+
+VECTORIZED static void read_samples(Lanes *x, Py_ssize_t count, const char *from, Py_ssize_t along, Py_ssize_t across,
+                                    int width, char type)
+{
+    switch (type) {
+    case 'f': read_as(x, count, from, along, across, width, 'f', 4); break;
+    case 'h': read_as(x, count, from, along, across, width, 'h', 2); break;
+    default: read_as(x, count, from, along, across, width, 'i', 4); break;
+    }
+}
+
+VECTORIZED static void write_sums(const Lines *lines, char *to, Py_ssize_t along, Py_ssize_t across, int width)
+{
+    const Lanes *const x = (const Lanes *)lines->samples + BACK, *const y = (const Lanes *)lines->results;
+    const Py_ssize_t first = lines->first, last = lines->last;
+    if (across == sizeof(float) && width == LANES) {
+        for (Py_ssize_t i = first; i < last; i++)
+            for (int l = 0; l < LANES; l++)
+                ((float *)(to + (i - first) * along))[l] = (float)(y[i][l] + x[i][l]);
+        return;
+    }
+    for (Py_ssize_t tile = first; tile < last; tile += TILE)
+        for (int l = 0; l < width; l++)
+            for (Py_ssize_t i = tile; i < Py_MIN(tile + TILE, last); i++)
+                *(float *)(to + (i - first) * along + l * across) = (float)(y[i][l] + x[i][l]);
 }
 
 static int filter_volume(const Recursion *r, const Volume *volume, Py_ssize_t first, Py_ssize_t last)
 {
+    const int along = volume->along, across = volume->across, rows = volume->rows;
+    const Py_ssize_t *const in = volume->source.strides, *const out = volume->target.strides;
     const Py_ssize_t *const size = volume->source.shape;
-    Lines lines = {size[volume->along], first, last, NULL, NULL};
-    lines.samples = malloc((size_t)(lines.count + ORDER) * sizeof *lines.samples);
-    lines.results = malloc((size_t)Py_MAX(last, ORDER) * sizeof *lines.results);
-    const int done = lines.samples && lines.results;
-    for (Py_ssize_t row = 0; done && row < size[volume->rows]; row++)
-        for (Py_ssize_t lane = 0; lane < size[volume->across]; lane += LANES)
-            filter_block(r, volume, &lines, row, lane, (int)Py_MIN(LANES, size[volume->across] - lane));
-    free(lines.results);
-    free(lines.samples);
-    return done;
+    /* Zeros, because lanes without a line are filtered as well. */
+    void *const memory = calloc((size_t)(1 + BEFORE + size[along] + AFTER + BEFORE + last), sizeof(Lanes));
+    if (!memory)
+        return 0;
+    Lanes *const samples = (Lanes *)(((uintptr_t)memory / sizeof(Lanes) + 1) * sizeof(Lanes)) + BEFORE; /* aligned */
+    const Lines lines = {size[along], first, last, samples, samples + size[along] + AFTER + BEFORE};
+    for (Py_ssize_t row = 0; row < size[rows]; row++)
+        for (Py_ssize_t lane = 0; lane < size[across]; lane += LANES) {
+            /* The last lines are filled up with some already filtered, if there are enough. */
+            const Py_ssize_t start = Py_MAX(Py_MIN(lane, size[across] - LANES), 0);
+            const int width = (int)Py_MIN(LANES, size[across]);
+            const char *from = (const char *)volume->source.buf + row * in[rows] + start * in[across];
+            char *to = (char *)volume->target.buf + row * out[rows] + start * out[across];
+            read_samples(lines.samples, lines.count, from, in[along], in[across], width, *volume->source.format);
+            filter_forward(r, &lines);
+            filter_backward(r, &lines);
+            write_sums(&lines, to, out[along], out[across], width);
+        }
+    free(memory);
+    return 1;
 }
 
-static int is_sound(const Volume *volume, const Py_buffer *weights, Py_ssize_t first, Py_ssize_t last)
+static int is_sound(const Volume *volume, Py_ssize_t first, Py_ssize_t last)
 {
     const Py_buffer *const source = &volume->source, *const target = &volume->target;
-    int sound = source->ndim == AXES && target->ndim == AXES && source->itemsize == sizeof(float) &&
-                target->itemsize == sizeof(float) && weights->len == (Py_ssize_t)sizeof(Recursion);
-    for (int axis = 0; sound && axis < AXES; axis++)
-        sound = target->shape[axis] == (axis == volume->along ? last - first : source->shape[axis]);
-    return sound && first >= 0 && first < last && last <= source->shape[volume->along] && source->shape[volume->along] >= ORDER;
+    const char type = source->format[1] ? 0 : *source->format;
+    if (volume->along < 0 || volume->along >= AXES || source->ndim != AXES || target->ndim != AXES ||
+        !(type == 'f' || (type == 'h' && source->itemsize == 2) || (type == 'i' && source->itemsize == 4)) ||
+        *target->format != 'f' || target->format[1])
+        return 0;
+    for (int axis = 0; axis < AXES; axis++)
+        if (target->shape[axis] != (axis == volume->along ? last - first : source->shape[axis]))
+            return 0;
+    return first >= 0 && first < last && last <= source->shape[volume->along] && source->shape[volume->along] >= ORDER;
 }
 
-static PyObject *run(PyObject *module, PyObject *args)
+static PyObject *filter_axis(PyObject *module, PyObject *args)
 {
     (void)module;
     PyObject *source, *target;
-    Py_buffer weights;
     Volume volume = {0};
+    Recursion r;
     Py_ssize_t first, last;
-    if (!PyArg_ParseTuple(args, "Oiy*nnO", &source, &volume.along, &weights, &first, &last, &target))
+    if (!PyArg_ParseTuple(args, "O((dddd)(dddd)(dddd)(dddd)(dddd))innO", &source, &r.causal[0], &r.causal[1], &r.causal[2],
+                          &r.causal[3], &r.feedback[0], &r.feedback[1], &r.feedback[2], &r.feedback[3], &r.anticausal[0],
+                          &r.anticausal[1], &r.anticausal[2], &r.anticausal[3], &r.causal_border[0], &r.causal_border[1],
+                          &r.causal_border[2], &r.causal_border[3], &r.anticausal_border[0], &r.anticausal_border[1],
+                          &r.anticausal_border[2], &r.anticausal_border[3], &volume.along, &first, &last, &target) ||
+        PyObject_GetBuffer(source, &volume.source, PyBUF_FORMAT | PyBUF_STRIDES) < 0)
         return NULL;
-    PyObject *answer = NULL;
-    if (PyObject_GetBuffer(source, &volume.source, PyBUF_STRIDES) < 0)
-        goto no_source;
-    if (PyObject_GetBuffer(target, &volume.target, PyBUF_STRIDES | PyBUF_WRITABLE) < 0)
-        goto no_target;
-    if (volume.along < 0 || volume.along >= AXES || !is_sound(&volume, &weights, first, last)) {
-        PyErr_SetString(PyExc_ValueError, "three axes, four samples along the filtered one, and a target of the samples wanted");
-        goto done;
+    if (PyObject_GetBuffer(target, &volume.target, PyBUF_FORMAT | PyBUF_STRIDES | PyBUF_WRITABLE) < 0) {
+        PyBuffer_Release(&volume.source);
+        return NULL;
     }
-    /* Neighbors in memory run side by side; along x itself that are rows. */
-    volume.across = volume.along == 2 ? 1 : 2;
-    volume.rows = AXES - volume.along - volume.across;
-    Recursion recursion;
-    memcpy(&recursion, weights.buf, sizeof recursion);
-    int enough;
-    Py_BEGIN_ALLOW_THREADS
-    enough = filter_volume(&recursion, &volume, first, last);
-    Py_END_ALLOW_THREADS
-    answer = enough ? Py_NewRef(Py_None) : PyErr_NoMemory();
-done:
+    const int sound = is_sound(&volume, first, last);
+    int done = 0;
+    if (sound) {
+        const Py_ssize_t *const size = volume.source.shape;
+        volume.across = volume.along < 2 ? 2 : size[1] >= size[0];
+        volume.rows = AXES - volume.along - volume.across;
+        Py_BEGIN_ALLOW_THREADS
+        done = filter_volume(&r, &volume, first, last);
+        Py_END_ALLOW_THREADS
+    }
     PyBuffer_Release(&volume.target);
-no_target:
     PyBuffer_Release(&volume.source);
-no_source:
-    PyBuffer_Release(&weights);
-    return answer;
+    if (!sound) {
+        PyErr_SetString(PyExc_ValueError, "float32, int16 or int32 of three axes, four samples along the filtered one, and "
+                                          "float32 of the shape of the samples wanted are required");
+        return NULL;
+    }
+    if (!done)
+        return PyErr_NoMemory();
+    Py_RETURN_NONE;
 }
 
 static PyMethodDef methods[] = {
-    {"run", run, METH_VARARGS, "run(source, axis, weights, first, last, target): filter lines, keep some samples."},
+    {"filter_axis", filter_axis, METH_VARARGS,
+     "filter_axis(source, recursion, axis, first, last, target): filter along an axis, keep the samples from first to last."},
     {NULL, NULL, 0, NULL},
 };
 
@@ -197,7 +246,7 @@ static PyModuleDef_Slot slots[] = {{0, NULL}};
 static struct PyModuleDef definition = {
     PyModuleDef_HEAD_INIT,
     .m_name = "_gaussian",
-    .m_doc = "Recursive Gaussian; see nodogram.radiomics.gaussian.",
+    .m_doc = "Recursive filter of ITK's Gaussian; see nodogram.radiomics.gaussian.",
     .m_size = 0,
     .m_methods = methods,
     .m_slots = slots,

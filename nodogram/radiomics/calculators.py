@@ -57,7 +57,7 @@ class GrayLevels:
     @cached_property
     def counts(self) -> NDArray[np.intp]:
         """Voxels per gray level, from level 1 to the highest one present."""
-        return np.bincount(self.levels.ravel())[1:]
+        return np.bincount(self.levels[self.inside])[1:]
 
     @cached_property
     def absent(self) -> NDArray[np.intp]:
@@ -91,6 +91,11 @@ def _start_empty(calculator: Any) -> None:
     calculator.featureNames = _feature_names(type(calculator))  # type: ignore[arg-type]
 
 
+def _without(matrix: NDArray[np.float64], absent: NDArray[np.intp]) -> NDArray[np.float64]:
+    """Drop the rows of absent levels. Deleting none would copy, in the same order, what may be 100 MB."""
+    return np.delete(matrix, absent, 1) if absent.size else matrix
+
+
 class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
     """Sorted once for all percentiles, centered once for all moments; there are no values that are not numbers to look for."""
 
@@ -102,7 +107,7 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
 
     def _initCalculation(self, _voxels: None = None) -> None:  # noqa: N802 - PyRadiomics' name
         region = self.region
-        self.targetVoxelArray = region.values[region.inside].astype(np.float64).reshape((1, -1))
+        self.targetVoxelArray = region.values[region.inside].astype(np.float64, copy=False).reshape((1, -1))
         counts = region.counts[region.present - 1].astype(np.float64).reshape((1, -1))
         self.coefficients["p_i"] = counts / np.sum(counts, 1, keepdims=True)
 
@@ -116,7 +121,11 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
         return np.sort(self.targetVoxelArray[0])
 
     @cached_property
-    def squares(self) -> NDArray[np.float64]:
+    def centered_squares(self) -> NDArray[np.float64]:
+        return self.centered * self.centered
+
+    @cached_property
+    def sum_of_squares(self) -> NDArray[np.float64]:
         total: NDArray[np.float64] = np.sum(self.targetVoxelArray**2, 1)
         return total
 
@@ -130,8 +139,10 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
     def _powers(self, moment: int) -> NDArray[np.float64]:
         if self.region.exact_powers:
             return np.asarray(np.power(self.centered, moment))
-        square = self.centered * self.centered
-        return {2: lambda: square, 3: lambda: square * self.centered, 4: lambda: square * square}[moment]()
+        squares = self.centered_squares
+        if moment == 2:
+            return squares
+        return squares * (self.centered if moment == 3 else squares)
 
     def _percentile(self, percent: float) -> NDArray[np.float64]:
         return np.array([percentile(self.ascending, percent)])
@@ -141,6 +152,9 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
 
     def get90PercentileFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
         return self._percentile(90)
+
+    def getMeanFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
+        return np.asarray(self.targetVoxelArray.mean(1))
 
     def getMedianFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
         middle = self.ascending[(self.ascending.size - 1) // 2 : self.ascending.size // 2 + 1]
@@ -164,7 +178,7 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
     def getRobustMeanAbsoluteDeviationFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
         # PyRadiomics sums over all voxels, those outside as zeros; the sums round as they do only in that order.
         values = self.targetVoxelArray
-        inside = (values - self._percentile(10) >= 0) & (values - self._percentile(90) <= 0)
+        inside = (values >= self._percentile(10)) & (values <= self._percentile(90))
         count = np.count_nonzero(inside)
         if count == 0:
             return np.array([np.nan])
@@ -172,10 +186,14 @@ class _FirstOrder(firstorder.RadiomicsFirstOrder):  # type: ignore[misc]
         return np.asarray(np.where(inside, np.abs(values - mean), 0.0).sum(1) / count)
 
     def getEnergyFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
-        return self.squares
+        return self.sum_of_squares
 
     def getRootMeanSquaredFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
-        return np.asarray(np.sqrt(self.squares / self.targetVoxelArray.shape[1]))
+        return np.asarray(np.sqrt(self.sum_of_squares / self.targetVoxelArray.shape[1]))
+
+    def getVarianceFeatureValue(self) -> NDArray[np.float64]:  # noqa: N802
+        # PyRadiomics squares the standard deviation, which moves the last bit.
+        return np.asarray(np.sqrt(self.centered_squares.mean(1)) ** 2)
 
 
 class _Glcm(glcm.RadiomicsGLCM):  # type: ignore[misc]
@@ -203,7 +221,7 @@ class _Glrlm(glrlm.RadiomicsGLRLM):  # type: ignore[misc]
         self.weightingNorm = None
 
     def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
-        matrix = np.delete(texture.glrlm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent, 1)
+        matrix = _without(texture.glrlm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent)
         runs = matrix.sum((1, 2))
         if not runs.all():
             empty = np.flatnonzero(runs[0] == 0)
@@ -216,8 +234,22 @@ class _Glszm(glszm.RadiomicsGLSZM):  # type: ignore[misc]
     def __init__(self, region: GrayLevels) -> None:
         _start(self, region)
 
-    def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
-        return np.delete(texture.glszm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent, 1)
+    def _initCalculation(self, _voxels: None = None) -> None:  # noqa: N802 - PyRadiomics' name
+        # One zone can hold most of a tumor: a column for every size up to its own, nearly all of them empty. They go
+        # before the sums, which are whole numbers and the same either way.
+        matrix = _without(texture.glszm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent)
+        per_size = matrix.sum(1)
+        absent = np.flatnonzero(per_size[0] == 0)
+        self.P_glszm = np.delete(matrix, absent, 2)
+        per_size, sizes = np.delete(per_size, absent, 1), np.flatnonzero(per_size[0]) + 1.0
+        self.coefficients.update(
+            Np=(per_size * sizes).sum(1),
+            Nz=per_size.sum(1),
+            ps=per_size,
+            pg=self.P_glszm.sum(2),
+            ivector=self.region.present.astype(np.float64),
+            jvector=sizes,
+        )
 
 
 class _Gldm(gldm.RadiomicsGLDM):  # type: ignore[misc]
@@ -225,7 +257,7 @@ class _Gldm(gldm.RadiomicsGLDM):  # type: ignore[misc]
         _start(self, region)
 
     def _calculateMatrix(self, _voxels: None = None) -> NDArray[np.float64]:  # noqa: N802
-        matrix = np.delete(texture.gldm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent, 1)
+        matrix = _without(texture.gldm(self.region.levels, self.coefficients["Ng"])[None], self.region.absent)
         per_size = matrix.sum(1)
         absent = np.flatnonzero(per_size[0] == 0)
         self.coefficients.update(
