@@ -4,13 +4,14 @@ BIN := .venv/bin
 # OpenMP workers that spin while others wait cost more than they gain where tests and fits share few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup check test demo bench clean
+.PHONY: setup check proto test demo bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo   synthetic patients -> training -> bundle -> prediction -> report, in demo/"
 	@echo "make test   the test suite        make check  style, types, import contracts"
 	@echo "make bench  the benchmarks        make setup  just the virtual environment"
+	@echo "make proto  the gRPC stubs from their source"
 
 setup: .venv/.complete
 
@@ -23,7 +24,7 @@ setup: .venv/.complete
 	@echo "building PyRadiomics ..."
 	$(BIN)/pip install -q --no-cache-dir --no-build-isolation --no-deps -c requirements/constraints.txt pyradiomics==3.0.1
 	@echo "installing the training and development packages (about 1 GB, one to three minutes) ..."
-	$(BIN)/pip install -q -c requirements/constraints.txt -e ".[train]" --group dev
+	$(BIN)/pip install -q -c requirements/constraints.txt -e ".[train,serve,client]" --group dev
 	@touch $@
 
 check: setup
@@ -31,6 +32,11 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/buf lint proto
+	$(BIN)/python proto/generate.py --check
+
+proto: setup
+	$(BIN)/python proto/generate.py
 
 test: setup
 	$(BIN)/python -m pytest -m "not slow" $(PYTEST_ARGS)

@@ -1,0 +1,1 @@
+"""The gRPC interface of nodogram, as generated from its protobuf source."""

@@ -1,0 +1,1 @@
+"""Version 1: messages in ``nomogram_pb2``, client and server stubs in ``nomogram_pb2_grpc``."""
