@@ -30,6 +30,7 @@ EXTRAS = {
     "evaluate": "train",
     "demo": "train",
     "serve": "serve",
+    "request": "serve",
     "deploy": "deploy",
 }
 
