@@ -9,14 +9,17 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from nodogram.bundle import load_bundle
+from nodogram.errors import Reason, SurroundingsError
 from nodogram.imaging.load import load_case
-from nodogram.predict import predict
+from nodogram.predict import Prediction, predict
 from nodogram.present import render_prediction, write_prediction
 from nodogram.self_test import reproduce
 from nodogram.synthesis.cohort import write_cohort
 from training.cohort import Patient, load_cohort
+from training.demo_serving import TOLERANCE, ask_server
 from training.progress import RunProgress
 from training.run import PHASES, RunOptions, train_run
 from training.terminal import print_results
@@ -46,7 +49,27 @@ def run_demo(out: Path, patient_count: int, jobs: int) -> None:
     render_prediction(prediction, bundle, Console(), out / "prediction")
     console.print("\nThe same on the command line:", highlight=False)
     console.print(_command(patient, run), highlight=False, soft_wrap=True, markup=False)
+    _compare_protocols(patient, run, prediction, out / "serving", console)
+    console.print(f"report: {run / 'report' / 'index.html'}", highlight=False, soft_wrap=True)
     console.rule(f"[bold]done in {(time.monotonic() - started) / 60:.1f} minutes")
+
+
+def _compare_protocols(patient: Patient, run: Path, prediction: Prediction, folder: Path, console: Console) -> None:
+    """Ask a server for the same patient; refuse to end well if it says something else."""
+    console.print("\nServing the bundle and asking for the same patient over HTTP and gRPC:", highlight=False)
+    answers = ask_server(run / "bundle", patient.image, patient.roi, dict(patient.clinical), folder)
+    table = Table("asked by", "probability", "difference", box=None)
+    expected = prediction.probability or 0.0
+    for way, probability in (("command line", expected), ("HTTP", answers.http), ("gRPC", answers.grpc)):
+        table.add_row(way, f"{probability:.9f}", f"{abs(probability - expected):.1g}")
+        if abs(probability - expected) > TOLERANCE:
+            raise SurroundingsError(
+                Reason.BUNDLE_KNOWN_ANSWER_FAILED, f"{way} says {probability:.9f}, the command line {expected:.9f}"
+            )
+    console.print(table)
+    console.print(
+        f"ready after {answers.ready_s:.1f} s, stopped again; metrics: {answers.metrics}", highlight=False, soft_wrap=True
+    )
 
 
 def _synthesize(folder: Path, patient_count: int, jobs: int, console: Console) -> Path:
