@@ -97,7 +97,7 @@ class GrpcClient:
             header = messages.PredictHeader(
                 case_id=case_id or "",
                 roi_name=roi_name or "",
-                clinical={key: clinical_message(value) for key, value in (clinical or {}).items()},
+                clinical=clinical_message(clinical or {}),
                 nomogram_required=nomogram_required,
                 image_format=_format(name, _IMAGE_FORMATS, messages.IMAGE_FORMAT_UNSPECIFIED),
                 roi_format=_format(roi.name, _ROI_FORMATS, messages.ROI_FORMAT_UNSPECIFIED),
