@@ -44,8 +44,14 @@ test: setup
 demo: setup
 	$(BIN)/nodogram demo --out demo
 
+# BENCH keeps what the benchmarks make; the serving one needs a trained bundle, the demonstration's by default.
+BENCH ?= /tmp/nodogram-bench
+BUNDLE ?= demo/run/bundle
 bench: setup
 	$(BIN)/python benchmarks/finetune.py
+	$(BIN)/python -W ignore -m benchmarks.extraction $(BENCH)/extraction
+	test -d $(BUNDLE) || $(BIN)/nodogram demo --out demo
+	$(BIN)/python -W ignore -m benchmarks.serving $(BUNDLE) $(BENCH)/serving
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

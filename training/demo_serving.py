@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,26 @@ TOLERANCE = 1e-6
 _READY_S = 60.0
 _END_S = 30.0
 _NODOGRAM = (sys.executable, "-m", "nodogram")
+
+
+@dataclass(frozen=True)
+class RunningServer:
+    """A server that is ready.
+
+    Attributes
+    ----------
+    url, grpc_target
+        Where it listens.
+    pid
+        Of its first process.
+    ready_s
+        Time from the command to readiness, s.
+    """
+
+    url: str
+    grpc_target: str
+    pid: int
+    ready_s: float
 
 
 @dataclass(frozen=True)
@@ -57,28 +78,41 @@ def ask_server(bundle: Path, image: Path, roi: Path, clinical: dict[str, str | f
         ``DEPENDENCY_MISSING`` if the server's packages are not installed, ``NOT_READY`` if it does not come up.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    http_port, grpc_port = _free_port(), _free_port()
     case = ["--image", str(image), "--roi", str(roi)]
     case += [part for name, value in clinical.items() for part in ("--set", f"{name}={value}")]
-    started = time.monotonic()
-    with _server(bundle, http_port, grpc_port, folder / "server.log"):
-        ready_s = time.monotonic() - started
-        http = _probability(["--url", f"http://127.0.0.1:{http_port}", *case])
-        grpc = _probability(["--grpc", f"127.0.0.1:{grpc_port}", *case])
+    with running_server(bundle, folder / "server.log") as server:
+        http = _probability(["--url", server.url, *case])
+        grpc = _probability(["--grpc", server.grpc_target, *case])
         metrics = folder / "metrics.txt"
-        with urllib.request.urlopen(f"http://127.0.0.1:{http_port}/metrics") as answer:
-            metrics.write_bytes(answer.read())
-    return ServedAnswers(http, grpc, ready_s, metrics)
+        metrics.write_bytes(_get(f"{server.url}/metrics"))
+    return ServedAnswers(http, grpc, server.ready_s, metrics)
 
 
 @contextmanager
-def _server(bundle: Path, http_port: int, grpc_port: int, log: Path) -> Iterator[None]:
+def running_server(bundle: Path, log: Path, environment: Mapping[str, str] | None = None) -> Iterator[RunningServer]:
+    """Run ``nodogram serve`` on free ports until the block ends.
+
+    Parameters
+    ----------
+    log
+        File for what it says.
+    environment
+        Settings, ``NODOGRAM_*``.
+
+    Raises
+    ------
+    SurroundingsError
+        ``DEPENDENCY_MISSING`` or ``NOT_READY``.
+    """
+    http_port, grpc_port = _free_port(), _free_port()
     command = [*_NODOGRAM, "serve", "--bundle", str(bundle), "--http-port", str(http_port), "--grpc-port", str(grpc_port)]
+    started = time.monotonic()
     with log.open("wb") as stream:
-        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        process = subprocess.Popen(command, stdout=stream, stderr=stream, env={**os.environ, **(environment or {})})
     try:
         _wait_ready(process, http_port, log)
-        yield
+        ready_s = time.monotonic() - started
+        yield RunningServer(f"http://127.0.0.1:{http_port}", f"127.0.0.1:{grpc_port}", process.pid, ready_s)
     finally:
         process.terminate()
         try:
@@ -92,13 +126,19 @@ def _wait_ready(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
     give_up = time.monotonic() + _READY_S
     while time.monotonic() < give_up and process.poll() is None:
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/readyz"):
-                return
+            _get(f"http://127.0.0.1:{port}/readyz")
+            return
         except (urllib.error.URLError, ConnectionError):
             time.sleep(0.1)
     text = log.read_text(encoding="utf-8", errors="replace")
     reason = Reason.DEPENDENCY_MISSING if Reason.DEPENDENCY_MISSING in text else Reason.NOT_READY
     raise SurroundingsError(reason, f"the server did not get ready; its last words: {text.strip()[-500:]}")
+
+
+def _get(url: str) -> bytes:
+    with urllib.request.urlopen(url) as answer:  # noqa: S310 - our own server
+        content: bytes = answer.read()
+        return content
 
 
 def _probability(arguments: Sequence[str]) -> float:

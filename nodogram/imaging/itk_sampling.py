@@ -191,11 +191,14 @@ def _linear(part: NDArray[Any], at: _Positions, offset: tuple[int, int, int], sh
 
     if _is_separable(at):
         # Rows and planes of the input serve several of the output: the same sums for each value, fewer times.
-        start, stop = int(low[0].min()), int(high[0].max()) + 1
-        slices = part[start:stop]
-        rows = _between(slices[:, :, low[2].ravel()], slices[:, :, high[2].ravel()], share[2])
-        planes = _between(rows[:, low[1].ravel()], rows[:, high[1].ravel()], share[1])
-        return _between(planes[low[0].ravel() - start], planes[high[0].ravel() - start], share[0])
+        lowest, highest = int(low[0].min()), int(high[0].max())
+        found: NDArray[Any] = part[lowest : highest + 1]
+        low[0], high[0] = low[0] - lowest, high[0] - lowest
+        for axis in (2, 1, 0):
+            # Unlike an index, take leaves the axes in their order in memory.
+            below, above = (np.take(found, index[axis].ravel(), axis) for index in (low, high))
+            found = _between(below, above, share[axis])
+        return found
 
     def along_x(z: NDArray[np.intp], y: NDArray[np.intp]) -> _Floats:
         return _between(part[z, y, low[2]], part[z, y, high[2]], share[2])
@@ -216,8 +219,11 @@ def _is_separable(at: _Positions) -> bool:
 
 
 def _between(low: NDArray[Any], high: NDArray[Any], share: _Floats) -> _Floats:
-    start = low.astype(np.float64)
-    return np.asarray(start + (high - start) * share)
+    start = low.astype(np.float64, copy=False)
+    found: _Floats = high - start
+    found *= share
+    found += start
+    return found
 
 
 def _cubic(part: NDArray[Any], at: _Positions, offset: tuple[int, int, int], shape: tuple[int, int, int]) -> NDArray[Any]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from nodogram.geometry import Geometry
 from nodogram.imaging.bspline import cubic_coefficients
 from nodogram.imaging.itk import as_stored
-from nodogram.imaging.itk_sampling import Interpolation, resample_part
+from nodogram.imaging.itk_sampling import Interpolation, _is_separable, _linear, _Positions, _positions, resample_part
 from nodogram.volume import Box
 
 INTERPOLATORS = {"nearest": sitk.sitkNearestNeighbor, "linear": sitk.sitkLinear, "bspline": sitk.sitkBSpline}
@@ -81,6 +81,25 @@ def test_equals_the_whole_grid_resampled_by_itk(
     box = part_of(grid.shape, rng)
     found = resample_part(given_array, geometry, grid, box, interpolation)
     np.testing.assert_array_equal(found, expected[box].astype(found.dtype))
+
+
+@pytest.mark.parametrize("fractional", [False, True])
+@pytest.mark.parametrize("flip", [(1.0, 1.0, 1.0), (-1.0, 1.0, -1.0)])
+def test_axis_by_axis_or_voxel_by_voxel_linear_values_are_the_same_bits(flip: tuple[float, ...], fractional: bool) -> None:
+    shape, spacing = (9, 23, 31), (3.27, 0.9765625, 0.703125)
+    direction = np.diag(flip)
+    array = clipped_air(shape, 5) * (np.float32(0.37) if fractional else np.float32(1))
+    geometry = Geometry(shape, spacing, (-123.4, -87.77, 311.5), direction)
+    # Reaches past both ends of the input, and part of the box only.
+    start = np.array(geometry.origin_mm) - 1.3 * np.array(flip)
+    grid = Geometry((34, 27, 26), (1.0, 1.0, 1.0), (float(start[0]), float(start[1]), float(start[2])), direction)
+    at = _positions(geometry, grid, (slice(0, 34), slice(2, 27), slice(0, 26)))
+    assert _is_separable(at)
+    general = _Positions(*np.broadcast_arrays(at.x, at.y, at.z))
+    assert not _is_separable(general)
+    part = as_stored(array)
+    found, expected = (_linear(part, positions, (0, 0, 0), shape) for positions in (at, general))
+    assert found.tobytes() == expected.tobytes()
 
 
 def test_a_far_border_does_not_reach_the_last_bit() -> None:

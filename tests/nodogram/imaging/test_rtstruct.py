@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import tarfile
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from nodogram.case import NoteCode, SeriesSource
 from nodogram.errors import NodogramError, Reason
 from nodogram.geometry import Geometry
 from nodogram.imaging.load import load_case
-from nodogram.imaging.rtstruct import fill_polygon, read_rtstruct
+from nodogram.imaging.rtstruct import _closed_contours, _Region, fill_polygon, read_rtstruct
 from nodogram.imaging.volume_file import read_mask_file
 
 ANGLE = np.radians(20)
@@ -205,6 +207,79 @@ def test_an_unusable_outline_is_refused(case: str, reason: Reason) -> None:
     with pytest.raises(NodogramError) as refusal:
         read_rtstruct(faulty(case), grid(), SOURCE, None)
     assert refusal.value.reason is reason
+
+
+def from_file(coordinates: bytes, implicit: bool = False) -> Dataset:
+    """A structure set of one contour, written with these bytes as its data and read back."""
+    padded = coordinates + b" " * (len(coordinates) % 2)
+    item = contour(grid(), 4, ellipse((40, 40), (10, 10)))
+    # pydicom tidies what it writes, so the bytes take the place of as many others in what it has written.
+    item.ContourData = ["7"] * (len(padded) // 2)
+    place = b"\\".join([b"7"] * (len(padded) // 2)) + b" " * bool(padded)
+    file = BytesIO()
+    pydicom.dcmwrite(file, structure_set({"GTV": [item]}), implicit_vr=implicit, little_endian=True)
+    written = file.getvalue()
+    assert not place or written.count(place) == 1
+    dataset = pydicom.dcmread(BytesIO(written.replace(place, padded) if place else written), force=True)
+    read = dataset.ROIContourSequence[0].ContourSequence[0].get_item("ContourData")
+    assert (read.value or b"") == padded
+    return dataset
+
+
+def coordinates_of_an_ellipse() -> list[bytes]:
+    return [str(value).encode() for value in contour(grid(), 4, ellipse((40.3, 39.1), (10, 10))).ContourData]
+
+
+@pytest.mark.parametrize("implicit", [False, True])
+@pytest.mark.parametrize("padding", [b"", b" ", b"\0", b" \0"])
+@pytest.mark.parametrize("form", [b"%b", b" %b", b"%b  "])
+def test_numbers_read_from_a_file_are_those_set_however_they_are_padded(form: bytes, padding: bytes, implicit: bool) -> None:
+    numbers = coordinates_of_an_ellipse()
+    dataset = from_file(b"\\".join(form % number for number in numbers) + padding, implicit)
+    found = read_rtstruct(dataset, grid(), SOURCE, None)
+    as_set = read_rtstruct(structure_set({"GTV": [contour(grid(), 4, ellipse((40.3, 39.1), (10, 10)))]}), grid(), SOURCE, None)
+    np.testing.assert_array_equal(found.mask.array, as_set.mask.array)
+    # The same once pydicom has turned the bytes into numbers of its own.
+    assert len(dataset.ROIContourSequence[0].ContourSequence[0].ContourData) == len(numbers)
+    np.testing.assert_array_equal(read_rtstruct(dataset, grid(), SOURCE, None).mask.array, found.mask.array)
+
+
+@given(st.lists(st.floats(-9e5, 9e5).map(lambda value: f"{value:.9g}"[:16]), min_size=9, max_size=30))
+def test_numbers_are_pydicoms(texts: list[str]) -> None:
+    whole = texts[: len(texts) // 3 * 3]
+    item = from_file("\\".join(whole).encode()).ROIContourSequence[0].ContourSequence[0]
+    (points,), ignored = _closed_contours(_Region("GTV", "1.2.3", (item,)))
+    assert points.ravel().tolist() == [float(value) for value in item.ContourData]
+    assert ignored == 0
+
+
+@pytest.mark.parametrize(
+    ("bad", "found"),
+    [
+        (b"abc", "not numbers"),
+        (b"1,5", "not numbers"),
+        (b"1.2.3", "not numbers"),
+        (b"\xb2", "not numbers"),
+        (b"", "not numbers"),
+        (b"1\0", "not numbers"),
+        (b"nan", "1200 coordinates"),
+        (b"-inf", "1200 coordinates"),
+        (b"1e999", "1200 coordinates"),
+    ],
+)
+def test_coordinates_that_are_not_numbers_are_refused(bad: bytes, found: str) -> None:
+    numbers = coordinates_of_an_ellipse()
+    numbers[7] = bad
+    with pytest.raises(NodogramError, match=found) as refusal:
+        read_rtstruct(from_file(b"\\".join(numbers)), grid(), SOURCE, None)
+    assert refusal.value.reason is Reason.ROI_CONTOUR_INVALID
+
+
+@pytest.mark.parametrize("coordinates", [b"", b"  ", b"12.5", b"\\".join([b"1"] * 8)])
+def test_contours_without_enough_coordinates_are_refused(coordinates: bytes) -> None:
+    with pytest.raises(NodogramError, match="at least 3 finite points") as refusal:
+        read_rtstruct(from_file(coordinates), grid(), SOURCE, None)
+    assert refusal.value.reason is Reason.ROI_CONTOUR_INVALID
 
 
 @pytest.mark.parametrize(("name", "voxels"), [("STS_002", 17090), ("STS_008", 8862)])

@@ -1,0 +1,1 @@
+"""What serving costs: batching, protocols, latency by stage, behavior under load."""
