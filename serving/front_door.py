@@ -88,6 +88,8 @@ class FrontDoor:
         self.admission = admission
         self._predictor = predictor
         self._tokens = tokens
+        # As many again may be on their way in, so that a place that gets free is taken at once; more would only fill the disk.
+        self._uploads = Admission(2 * settings.maximum_cases, settings.case_workers)
 
     @property
     def predictor(self) -> Predictor:
@@ -180,8 +182,14 @@ class FrontDoor:
 
     @contextmanager
     def spool(self) -> Iterator[Path]:
-        """Give a folder for the files of one request; it is gone afterwards."""
-        with tempfile.TemporaryDirectory(prefix="nodogram-", dir=self.settings.spool) as folder:
+        """Give a folder for the files of one request; it is gone afterwards.
+
+        Raises
+        ------
+        QueueFullError
+            ``QUEUE_FULL`` if too many requests have one.
+        """
+        with self._uploads.place(), tempfile.TemporaryDirectory(prefix="nodogram-", dir=self.settings.spool) as folder:
             yield Path(folder)
 
     def _account(self, protocol: Protocol, method: str, reason: str, seconds: float, ticket: Ticket) -> None:

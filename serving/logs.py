@@ -25,8 +25,8 @@ LogFormat = Literal["auto", "json", "console"]
 OUR_LOGGER = "nodogram"
 # One line per request, with path and remote address: ours is the one of the front door, without either.
 _ACCESS_LOGGERS = ("bentoml.access", "uvicorn.access")
-# They complain of values by quoting them, patients' names among them.
-_QUOTING_LOGGERS = ("pydicom", "highdicom", "py.warnings")
+# They complain of values by quoting them, patients' names among them; the last of every malformed body, which has its reason.
+_QUOTING_LOGGERS = ("pydicom", "highdicom", "py.warnings", "python_multipart")
 
 _DROPPED_KEYS = frozenset(
     {"caseid", "patientid", "patientname", "patientbirthdate", "accessionnumber", "authorization", "token", "tokens"}
