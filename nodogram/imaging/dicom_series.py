@@ -155,9 +155,9 @@ def read_series(paths: Sequence[Path], *, maximum_voxels: int = MAXIMUM_VOXELS) 
         headers = [headers[i] for i in order]
         rescales = [Rescale.from_dataset(header, header) for _, header in headers]
         source = _source([header for _, header in headers])
+        lossy = _lossy_note([header for _, header in headers])
     check_voxel_count(geometry.shape, "the series", maximum_voxels)
     array = _decode(headers, rescales, geometry)
-    lossy = _lossy_note([header for _, header in headers])
     return LoadedSeries(Volume(array, geometry), source, (*notes, *dropped, *lossy, *plausibility_notes(array)))
 
 
@@ -228,7 +228,8 @@ def _decode(headers: _Headers, rescales: Sequence[Rescale], geometry: Geometry) 
 
     def decode(index: int) -> None:
         path, header = headers[index]
-        what = _pixels_of(header)
+        with foreign_file(f"the header of file {path.name}"):
+            what = _pixels_of(header)
         with foreign_file(what, Reason.PIXEL_DECODE):
             stored = _stored_values(pydicom.dcmread(path))
             if stored.shape != array.shape[1:]:

@@ -23,6 +23,7 @@ from scipy import ndimage
 
 from nodogram.errors import Reason, RegionError
 from nodogram.geometry import Geometry
+from nodogram.imaging.loaded import check_voxel_count
 from nodogram.settings import ImageType, ImagingSettings, RadiomicsSettings
 from nodogram.volume import Box, Mask, Volume, bounding_box
 
@@ -34,6 +35,9 @@ POSITION_DECIMALS = 9
 HALF_SLACK = 1e-6
 # A grid gets no further voxel for less than this share of one, which spacings written as decimals may leave over.
 GRID_SLACK_VOXEL = 1e-3
+
+# More than 600 mm each way at 1 mm. Spacings in a wrong unit ask for far more, whatever the size of the file.
+MAXIMUM_MODEL_VOXELS = 2**28
 
 # ITK's recursive Gaussian sees the whole image; beyond 16 sigma features change by no more than about 1e-8.
 LOG_MARGIN_SIGMAS = 16.0
@@ -119,6 +123,18 @@ def grow(box: Box, margin: Margin, geometry: Geometry) -> Box:
     return grown[0], grown[1], grown[2]
 
 
+def check_model_box(box: Box) -> None:
+    """Refuse a part of the model grid by its size, before anything is allocated.
+
+    Raises
+    ------
+    ImageError
+        ``IMAGE_TOO_LARGE``.
+    """
+    shape = [part.stop - part.start for part in box]
+    check_voxel_count(shape, "the region with its margin at model spacing", MAXIMUM_MODEL_VOXELS)
+
+
 def model_grid(geometry: Geometry, spacing_mm: tuple[float, float, float]) -> Geometry:
     """Return the grid of the given spacing (z, y, x), mm, with the center and axes of ``geometry`` and covering it."""
     extent = [n * s for n, s in zip(geometry.shape, geometry.spacing_mm, strict=True)]
@@ -154,12 +170,15 @@ def resample(volume: Volume, mask: Mask, imaging: ImagingSettings, margin: Margi
 
     Raises
     ------
+    ImageError
+        ``IMAGE_TOO_LARGE`` if the part has more than 2**28 voxels.
     RegionError
         ``ROI_EMPTY`` if no voxel of the region is left at the model spacing.
     """
     grid = model_grid(volume.geometry, imaging.spacing_mm or volume.geometry.spacing_mm)
     found = _region(mask, grid, imaging)
     box = grow(found, margin, grid)
+    check_model_box(box)
     corner = tuple(part.start for part in box), tuple(part.stop for part in box)
     cropped = grid.crop((corner[0][0], corner[0][1], corner[0][2]), (corner[1][0], corner[1][1], corner[1][2]))
     clip = imaging.hu_range if imaging.hu_range_applied == "clip_before_resampling" else None
@@ -236,6 +255,7 @@ def _region(mask: Mask, grid: Geometry, imaging: ImagingSettings) -> Box:
         high = math.ceil((part.stop + 1 - center_in) * ratio + center_out) + 1
         reach.append(slice(min(max(low, 0), grid.shape[axis] - 1), max(min(high, grid.shape[axis]), 1)))
     near = (reach[0], reach[1], reach[2])
+    check_model_box(near)
     array = _region_in(mask, grid, near, imaging)
     if not array.any():
         spacing = " x ".join(f"{s:g}" for s in grid.spacing_mm)

@@ -22,7 +22,27 @@ from nodogram.volume import Mask, Volume
 SUFFIXES = (".nii", ".nii.gz", ".nrrd")
 _LISTED_LABELS = 10
 _HEADER_BYTES = 65536
-_NIFTI2_HEADER_BYTES = 540
+# The library takes no less for the offset of the voxels either.
+_NIFTI1_HEADER_BYTES, _NIFTI2_HEADER_BYTES = 348, 540
+# Of the types of NIfTI that are at least one byte; the library goes by the type and ignores how many bits the header says.
+_NIFTI_BITS = {
+    2: 8,
+    256: 8,
+    4: 16,
+    512: 16,
+    8: 32,
+    768: 32,
+    16: 32,
+    64: 64,
+    1024: 64,
+    1280: 64,
+    1536: 128,
+    32: 64,
+    1792: 128,
+    2048: 256,
+    128: 24,
+    2304: 32,
+}
 _LITTLE_ENDIAN_HEADER_SIZES = (struct.pack("<i", 348), struct.pack("<i", 540))
 _CHUNK_BYTES = 2**20
 
@@ -149,9 +169,13 @@ def _read(path: Path, maximum_voxels: int) -> tuple[NDArray[np.generic], Geometr
 def _refuse_detached(path: Path) -> None:
     """Refuse a header that names other files: an outside file must not choose what is read from the disk."""
     with path.open("rb") as stream:
-        header = stream.read(_HEADER_BYTES).split(b"\n\n")[0].lower().replace(b"\r", b"")
-    if any(line.startswith((b"data file:", b"datafile:")) for line in header.split(b"\n")):
+        # As the library does: a carriage return alone ends a line as well.
+        lines = stream.read(_HEADER_BYTES).lower().splitlines()
+    end = lines.index(b"") if b"" in lines else None
+    if any(line.startswith((b"data file:", b"datafile:")) for line in lines[:end]):
         raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{path.name} keeps its voxels in another file; one file is required")
+    if end is None:
+        raise ImageError(Reason.UNREADABLE_FILE, f"{path.name} has no end of its header within {_HEADER_BYTES} bytes")
 
 
 def _check_nifti(path: Path, maximum_voxels: int) -> None:
@@ -180,13 +204,15 @@ def _nifti_layout(header: bytes, name: str, maximum_voxels: int) -> tuple[int, i
     if header[344:347] == b"n+1":
         dimensions = struct.unpack_from(order + "8h", header, 40)
         kind, bits = struct.unpack_from(order + "2h", header, 70)
-        offset = int(struct.unpack_from(order + "f", header, 108)[0])
+        offset = max(int(struct.unpack_from(order + "f", header, 108)[0]), _NIFTI1_HEADER_BYTES)
     elif header[4:7] == b"n+2":
         dimensions = struct.unpack_from(order + "8q", header, 16)
         kind, bits = struct.unpack_from(order + "2h", header, 12)
-        offset = int(struct.unpack_from(order + "q", header, 168)[0])
+        offset = max(int(struct.unpack_from(order + "q", header, 168)[0]), _NIFTI2_HEADER_BYTES)
     else:
         raise ImageError(Reason.UNREADABLE_FILE, f"{name} is no NIfTI file of one part (n+1 or n+2)")
+    if bits != _NIFTI_BITS.get(kind):
+        raise ImageError(Reason.UNREADABLE_FILE, f"{name} has voxels of type {kind} in {bits} bits, which is no type of NIfTI")
     shape = [max(1, size) for size in dimensions[1 : 1 + min(7, max(0, dimensions[0]))]]
     check_voxel_count(shape[::-1], name, maximum_voxels)
     count = math.prod(shape)

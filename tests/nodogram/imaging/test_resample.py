@@ -7,7 +7,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 
-from nodogram.errors import Reason, RegionError
+from nodogram.errors import ImageError, Reason, RegionError
 from nodogram.geometry import Geometry
 from nodogram.imaging.resample import grow, margin_mm, model_grid, resample, to_patient_axes
 from nodogram.settings import ImagingSettings, RadiomicsSettings
@@ -220,3 +220,11 @@ def test_every_storage_order_is_brought_to_the_patients_axes(order: tuple[int, .
     np.testing.assert_array_equal(mask.array, array > 0)
     assert volume.geometry.is_same_grid(wanted)
     assert slices_reversed == (signs[order.index(0)] < 0)
+
+
+def test_spacings_in_a_wrong_unit_are_refused_before_they_fill_the_memory() -> None:
+    array = np.zeros((20, 30, 30), np.float32)
+    region = np.zeros(array.shape, bool)
+    region[5:15, 8:22, 8:22] = True
+    with pytest.raises(ImageError, match="IMAGE_TOO_LARGE"):
+        resample(*pair(array, region, (1000.0, 500.0, 500.0)), imaging(), (1.0, 1.0, 1.0))

@@ -125,3 +125,35 @@ def test_damaged_files_always_give_an_expected_failure(tmp_path: Path, suffix: s
         path.write_bytes(rng.bytes(length) if trial % 2 else good[:length])
         with pytest.raises(NodogramError):
             read_volume_file(path)
+
+
+@pytest.mark.parametrize("line", [b"data file: secret.raw\n", b"x: 1\rdata file: secret.raw\n", b"DATAFILE:secret.raw\r\n"])
+def test_no_end_of_line_hides_another_file(tmp_path: Path, line: bytes) -> None:
+    (tmp_path / "secret.raw").write_bytes(bytes(8))
+    (tmp_path / "x.nrrd").write_bytes(b"NRRD0004\ntype: uint8\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n" + line + b"\n")
+    with pytest.raises(ImageError, match=r"UNSUPPORTED_FORMAT.*another file"):
+        read_volume_file(tmp_path / "x.nrrd")
+
+
+def test_a_header_that_never_ends_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "x.nrrd").write_bytes(b"NRRD0004\n" + b"# comment\n" * 10_000)
+    with pytest.raises(ImageError, match="UNREADABLE_FILE"):
+        read_volume_file(tmp_path / "x.nrrd")
+
+
+def test_bits_that_are_not_those_of_the_type_are_refused(tmp_path: Path) -> None:
+    # The library goes by the type alone and would read beyond the end of the file.
+    write_volume_file(tmp_path / "x.nii", volume())
+    content = bytearray((tmp_path / "x.nii").read_bytes())
+    content[72:74] = (1).to_bytes(2, "little")
+    (tmp_path / "x.nii").write_bytes(bytes(content))
+    with pytest.raises(ImageError, match=r"UNREADABLE_FILE.*1 bits"):
+        read_volume_file(tmp_path / "x.nii")
+
+
+def test_more_voxels_than_are_taken_are_refused_by_the_header(tmp_path: Path) -> None:
+    write_volume_file(tmp_path / "x.nii.gz", volume())
+    count = int(np.prod(GRID.shape))
+    assert read_volume_file(tmp_path / "x.nii.gz", maximum_voxels=count).volume.array.size == count
+    with pytest.raises(ImageError, match=f"IMAGE_TOO_LARGE.*= {count} voxels; at most {count - 1}"):
+        read_volume_file(tmp_path / "x.nii.gz", maximum_voxels=count - 1)
