@@ -16,6 +16,8 @@ from nodogram.errors import ImageError, Reason
 
 # Direction cosines arrive as decimal strings of up to 16 characters (DICOM DS); 1e-3 admits their rounding and no tilt.
 ORTHONORMAL_TOLERANCE = 1e-3
+# From a micrometer to a meter: what no scanner makes is a wrong unit or a damaged header, and would fill the memory later on.
+SPACING_LIMITS_MM = (1e-3, 1e3)
 # Two grids are the same if no voxel center is further apart than this share of the smallest spacing.
 SAME_GRID_TOLERANCE_VOXEL = 1e-2
 
@@ -29,7 +31,7 @@ class Geometry:
     shape
         Voxel counts (z, y, x), each at least 1.
     spacing_mm
-        Distance between voxel centers (z, y, x), mm, positive.
+        Distance between voxel centers (z, y, x), mm, 0.001 to 1000.
     origin_mm
         Center of voxel [0, 0, 0] as (x, y, z) in LPS, mm.
     direction
@@ -55,8 +57,9 @@ class Geometry:
         object.__setattr__(self, "direction", direction)
         if len(self.shape) != 3 or min(self.shape) < 1:
             raise _invalid(f"shape {self.shape}: three positive voxel counts (z, y, x) are required")
-        if len(self.spacing_mm) != 3 or not all(np.isfinite(s) and s > 0 for s in self.spacing_mm):
-            raise _invalid(f"spacing {self.spacing_mm} mm: three positive lengths (z, y, x) are required")
+        low, high = SPACING_LIMITS_MM
+        if len(self.spacing_mm) != 3 or not all(low <= s <= high for s in self.spacing_mm):
+            raise _invalid(f"spacing {self.spacing_mm} mm: three lengths (z, y, x) of {low:g} to {high:g} mm are required")
         if len(self.origin_mm) != 3 or not all(np.isfinite(o) for o in self.origin_mm):
             raise _invalid(f"origin {self.origin_mm} mm: three finite coordinates (x, y, z) are required")
         deviation = float(np.abs(direction.T @ direction - np.eye(3)).max()) if np.isfinite(direction).all() else np.inf

@@ -22,6 +22,7 @@ from nodogram.case import NoteCode, QualityNote, SeriesSource
 from nodogram.errors import ImageError, Reason
 from nodogram.geometry import Geometry
 from nodogram.imaging.enhanced_ct import described, is_multiframe, read_frames
+from nodogram.imaging.expansion import check_frame_sizes, check_inflated_size
 from nodogram.imaging.loaded import MAXIMUM_VOXELS, LoadedSeries, check_voxel_count, foreign_file
 from nodogram.imaging.plausibility import plausibility_notes
 from nodogram.imaging.rescale import Rescale, to_hounsfield
@@ -53,9 +54,10 @@ def sop_class_uid(path: Path) -> str:
     Raises
     ------
     ImageError
-        ``UNREADABLE_FILE``.
+        ``UNREADABLE_FILE``, or ``IMAGE_TOO_LARGE`` by what it inflates to.
     """
     with foreign_file(path.name):
+        check_inflated_size(path)
         header = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=["SOPClassUID"])
         return str(header.get("SOPClassUID") or header.file_meta.get("MediaStorageSOPClassUID") or "")
 
@@ -166,6 +168,7 @@ def _read_header(path: Path) -> Dataset:
         raise ImageError(Reason.FILE_NOT_FOUND, f"{path} is not a file")
     with foreign_file(path.name):
         try:
+            check_inflated_size(path)
             return pydicom.dcmread(path, stop_before_pixels=True)
         except InvalidDicomError as error:
             raise ImageError(Reason.UNSUPPORTED_FORMAT, f"{path.name} is not a DICOM file") from error
@@ -252,6 +255,7 @@ def _for_each(work: Callable[[int], None], count: int) -> None:
 
 
 def _stored_values(dataset: Dataset) -> NDArray[np.integer]:
+    check_frame_sizes(dataset)
     # Of the installed decoders of JPEG 2000 the default choice can be a much slower one.
     openjpeg = dataset.file_meta.TransferSyntaxUID in (JPEG2000, JPEG2000Lossless)
     stored: NDArray[np.integer] = pixel_array(dataset, decoding_plugin="pylibjpeg" if openjpeg else "")

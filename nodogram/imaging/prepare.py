@@ -83,6 +83,8 @@ def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
 
     Raises
     ------
+    ImageError
+        ``IMAGE_TOO_LARGE`` if the region has too many voxels at model spacing.
     RegionError
         ``ROI_EMPTY`` if the region vanishes at model spacing or has no voxel inside the HU range; ``ROI_TOO_SMALL`` if
         fewer voxels are left than the radiomics settings ask for.

@@ -18,7 +18,8 @@ from nodogram.errors import Reason, RegionError
 from nodogram.geometry import Geometry
 from nodogram.imaging.itk import without_voxels
 from nodogram.imaging.itk_sampling import resample_part
-from nodogram.imaging.resample import grow, margin_mm
+from nodogram.imaging.loaded import MAXIMUM_VOXELS, check_voxel_count
+from nodogram.imaging.resample import check_model_box, grow, margin_mm
 from nodogram.settings import ImagingSettings, ModelSettings
 from nodogram.volume import Box, Mask, Volume
 
@@ -58,6 +59,8 @@ def on_pyradiomics_grid(volume: Volume, mask: Mask, settings: ModelSettings) -> 
 
     Raises
     ------
+    ImageError
+        ``IMAGE_TOO_LARGE`` if the image has more than 2**30 voxels on this grid, or the part around the region 2**28.
     RegionError
         ``ROI_EMPTY`` if nearest-neighbor sampling leaves no voxel of the region.
     """
@@ -66,6 +69,8 @@ def on_pyradiomics_grid(volume: Volume, mask: Mask, settings: ModelSettings) -> 
     if np.allclose(geometry.spacing_mm, spacing_mm):
         return _native(volume, mask, settings)
     grid = _grid(geometry, spacing_mm)
+    # The outline is kept on the whole of it.
+    check_voxel_count(grid.shape, "the image at model spacing", MAXIMUM_VOXELS)
     if radiomics.padding == "pyradiomics":
         part = _padded(mask, geometry, grid)
         grid, box = part, _everything(part)
@@ -73,6 +78,7 @@ def on_pyradiomics_grid(volume: Volume, mask: Mask, settings: ModelSettings) -> 
     else:
         found = _region(mask, grid, _around(mask, geometry, grid))
         box = grow(found.box, margin_mm(radiomics, spacing_mm), found.geometry)
+        check_model_box(box)
         region = found.crop(box)
     image = _image(volume, grid, box, imaging)
     largest = float(np.abs(image).max())
@@ -145,6 +151,7 @@ def _around(mask: Mask, geometry: Geometry, grid: Geometry) -> Box:
 
 def _region(mask: Mask, grid: Geometry, box: Box) -> Mask:
     """Sample the outline inside a box; the mask returned is on the whole grid."""
+    check_model_box(box)
     inside = resample_part(mask.array, mask.geometry, grid, box, "nearest")
     if not inside.any():
         spacing = " x ".join(f"{s:g}" for s in grid.spacing_mm)

@@ -15,6 +15,7 @@ from scipy import ndimage
 from nodogram.case import NoteCode, QualityNote, SeriesSource
 from nodogram.errors import Reason, RegionError
 from nodogram.geometry import SAME_GRID_TOLERANCE_VOXEL, Geometry
+from nodogram.imaging.expansion import check_frame_sizes
 from nodogram.imaging.loaded import MAXIMUM_VOXELS, LoadedRegion, check_voxel_count, foreign_file
 from nodogram.volume import Mask
 
@@ -71,6 +72,7 @@ def read_segmentation(
                 "an outline of this image is required",
             )
     with foreign_file("the frames of the segmentation", Reason.PIXEL_DECODE):
+        check_frame_sizes(segmentation)
         inside, affine = _segment_volume(segmentation, number)
     if not inside.any():
         raise RegionError(Reason.ROI_EMPTY, f"segment {name!r} has no voxel; at least one is required")

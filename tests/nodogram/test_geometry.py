@@ -53,6 +53,8 @@ def test_same_grid_tolerates_rounding_but_not_a_shift() -> None:
         ({"shape": (0, 3, 3)}, "voxel counts"),
         ({"spacing_mm": (1.0, 0.0, 1.0)}, "spacing"),
         ({"spacing_mm": (1.0, float("nan"), 1.0)}, "spacing"),
+        ({"spacing_mm": (1e308, 1.0, 1.0)}, "spacing"),
+        ({"spacing_mm": (1.0, 1.0, 1e-8)}, "spacing"),
         ({"origin_mm": (0.0, 0.0, float("inf"))}, "origin"),
         ({"direction": np.diag([1.0, 1.0, 1.1])}, "orthonormal"),
     ],
