@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from nodogram.bundle import AcquisitionEnvelope, ModelBundle
 from nodogram.case import Acquisition, Case, ClinicalRecord, NoteCode, QualityNote
 from nodogram.clinical import check_record
-from nodogram.deep.embed import DEEP_FEATURE_NAMES
+from nodogram.deep.embed import DEEP_FEATURE_NAMES, in_channels
 from nodogram.dlr import DlrScore
 from nodogram.errors import BundleError, Reason, SurroundingsError
 from nodogram.features import FeatureVector
@@ -99,7 +99,8 @@ class MeasuredCase:
     radiomics
         The features asked for.
     pixels
-        float32 (3, input_px, input_px) in [0, 1], or ``None`` if the network is not asked.
+        float32 (input_px, input_px) in [0, 1], the gray picture all three channels of the network see, or ``None`` if the
+        network is not asked.
     stage_s
         Seconds by stage.
     """
@@ -132,7 +133,7 @@ def predict(case: Case, bundle: ModelBundle) -> Prediction:
     start = time.perf_counter()
     deep = None
     if measured.pixels is not None and bundle.backbone is not None:
-        deep = bundle.backbone.embed(measured.pixels[None]).features[0]
+        deep = bundle.backbone.embed(in_channels(measured.pixels[None])).features[0]
     measured.stage_s["backbone"] = time.perf_counter() - start
     return conclude(measured, deep, bundle)
 
@@ -163,7 +164,7 @@ def measure(case: Case, wanted: Measurement, *, deadline_s: float = math.inf) ->
             radiomics = extract(prepared, wanted.settings, wanted.radiomics, deadline_s=deadline_s)
     pixels = None
     if wanted.needs_pixels and prepared.crop is not None:
-        pixels = np.ascontiguousarray(center_crop(prepared.crop.pixels, wanted.settings.network.input_px))
+        pixels = np.ascontiguousarray(center_crop(prepared.crop.pixels, wanted.settings.network.input_px)[0])
     return MeasuredCase(
         case_id=case.case_id,
         radiomics=radiomics,

@@ -1,12 +1,14 @@
 """Crops of concurrent requests in one call of the backbone.
 
-While one batch runs the next one gathers, so batches grow with the load by themselves; only an idle backbone waits a moment
-for company. One call at a time: a second one would only divide the same cores or the same GPU.
+While calls run the next batch gathers, so batches grow with the load by themselves; only an idle backbone waits a moment for
+company. A GPU takes one call at a time. A CPU is used best by as many calls as it has cores, of one thread each: the threads of
+one call wait for each other at every layer, and for as long as other work keeps one of them from its core.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -16,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from nodogram.deep.embed import Embedding
+from nodogram.deep.embed import Embedding, in_channels
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +51,11 @@ class Batcher:
     Parameters
     ----------
     embed
-        Takes float32 (n, 3, px, px); called in a thread of its own.
+        Takes float32 (n, 3, px, px); called in threads of its own.
     maximum_size
         Crops in one call.
+    calls
+        Calls at the same time.
     maximum_wait_s
         How long the first crop waits for others if the backbone is idle, s.
     observe
@@ -64,15 +68,19 @@ class Batcher:
         *,
         maximum_size: int,
         maximum_wait_s: float,
+        calls: int = 1,
         observe: Callable[[int, float], None],
     ) -> None:
         self._embed = embed
         self._maximum_size = maximum_size
+        self._calls = calls
         self._maximum_wait_s = maximum_wait_s
         self._observe = observe
         self._waiting: deque[_Waiting] = deque()
         self._arrived = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="backbone")
+        self._threads = ThreadPoolExecutor(calls, thread_name_prefix="backbone")
+        self._free = asyncio.Semaphore(calls)
+        self._running: set[asyncio.Task[None]] = set()
         self._task = asyncio.get_running_loop().create_task(self._run())
 
     @property
@@ -91,7 +99,7 @@ class Batcher:
         Parameters
         ----------
         pixels
-            float32 (3, px, px).
+            float32 (px, px), the gray picture.
         """
         answer: asyncio.Future[Embedded] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(pixels, answer, time.monotonic()))
@@ -101,21 +109,28 @@ class Batcher:
     async def close(self) -> None:
         """Stop; nobody may be waiting any more."""
         self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
-        self._thread.shutdown()
+        await asyncio.gather(self._task, *self._running, return_exceptions=True)
+        self._threads.shutdown()
 
     async def _run(self) -> None:
         while True:
+            await self._free.acquire()
             await self._company()
-            batch = self._take()
-            if batch:
-                await self._call(batch)
+            call = asyncio.get_running_loop().create_task(self._call(self._take()))
+            self._running.add(call)
+            call.add_done_callback(self._end)
+
+    def _end(self, call: asyncio.Task[None]) -> None:
+        self._running.discard(call)
+        self._free.release()
 
     async def _company(self) -> None:
         """Wait for a first crop and, if it has only just come, a little for more."""
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
+        if self._running:
+            return
         patience_s = self._waiting[0].since_s + self._maximum_wait_s - time.monotonic()
         while 0 < len(self._waiting) < self._maximum_size and patience_s > 0:
             self._arrived.clear()
@@ -127,17 +142,21 @@ class Batcher:
 
     def _take(self) -> list[_Waiting]:
         batch: list[_Waiting] = []
-        while self._waiting and len(batch) < self._maximum_size:
+        # Those who wait are shared by the calls that can begin now.
+        size = min(self._maximum_size, math.ceil(len(self._waiting) / (self._calls - len(self._running))))
+        while self._waiting and len(batch) < size:
             first = self._waiting.popleft()
             if not first.answer.done():
                 batch.append(first)
         return batch
 
     async def _call(self, batch: Sequence[_Waiting]) -> None:
+        if not batch:
+            return
         start_s = time.monotonic()
         loop = asyncio.get_running_loop()
         try:
-            embedding = await loop.run_in_executor(self._thread, self._embed_all, [item.pixels for item in batch])
+            embedding = await loop.run_in_executor(self._threads, self._embed_all, [item.pixels for item in batch])
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises belongs to those who wait for it
             for item in batch:
                 if not item.answer.done():
@@ -151,4 +170,4 @@ class Batcher:
 
     def _embed_all(self, pixels: Sequence[NDArray[np.float32]]) -> Embedding:
         # In the thread, so that the loop is not held up by copying.
-        return self._embed(np.stack(pixels))
+        return self._embed(in_channels(np.stack(pixels)))

@@ -17,14 +17,24 @@ PREFIX = "NODOGRAM_"
 # Read by other commands, and by the test suite.
 FOREIGN_VARIABLES = frozenset({"NODOGRAM_SHARDS", "NODOGRAM_TOKEN", "NODOGRAM_TEST_DATA"})
 
+# https://docs.kernel.org/admin-guide/cgroup-v2.html#cpu-interface-files
+_CGROUP_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+
 Provider = Literal["cpu", "cuda", "tensorrt"]
+BATCH_SIZES: dict[Provider, int] = {"cpu": 8, "cuda": 32, "tensorrt": 32}
 Positive = Annotated[int, Field(gt=0)]
 Seconds = Annotated[float, Field(gt=0)]
 Port = Annotated[int, Field(ge=0, le=65535)]
 
 
 def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: those it is bound to, fewer under a CPU limit of its container (cgroup v2)."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        quota_us, period_us = _CGROUP_CPU_LIMIT.read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return bound
+    return bound if quota_us == "max" else max(1, min(bound, round(int(quota_us) / int(period_us))))
 
 
 def _address(host: str) -> str:
@@ -45,7 +55,7 @@ class ServerSettings(BaseSettings):
     provider
         Execution provider of the backbone. The server is not ready if another one is in use.
     backbone_threads
-        Threads of one backbone call on a CPU; ``None`` leaves it to ONNX Runtime.
+        Threads of one backbone call on a CPU. As many calls run side by side as the cores allow.
     maximum_batch_size
         Crops in one backbone call; ``None`` takes 8 on a CPU, which gains nothing from more, and 32 elsewhere.
     maximum_batch_wait_ms
@@ -89,7 +99,7 @@ class ServerSettings(BaseSettings):
     http_port: Port = 3000
     grpc_port: Port = 3001
     provider: Provider = "cpu"
-    backbone_threads: Positive | None = None
+    backbone_threads: Positive = 1
     maximum_batch_size: Positive | None = None
     maximum_batch_wait_ms: Annotated[float, Field(ge=0)] = 2.0
     case_workers: Positive = Field(default_factory=_cores)
@@ -109,6 +119,16 @@ class ServerSettings(BaseSettings):
     drift_window: Positive = 500
     log_format: Literal["auto", "json", "console"] = "auto"
     spool: Path | None = None
+
+    @property
+    def backbone_calls(self) -> int:
+        """Backbone calls at the same time: one on a GPU, which a second one would only share."""
+        return max(1, _cores() // self.backbone_threads) if self.provider == "cpu" else 1
+
+    @property
+    def batch_size(self) -> int:
+        """Most crops in one backbone call."""
+        return self.maximum_batch_size or BATCH_SIZES[self.provider]
 
     @model_validator(mode="after")
     def _consistent(self) -> ServerSettings:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shutil
 import tempfile
 import time
 import uuid
@@ -189,8 +190,12 @@ class FrontDoor:
         QueueFullError
             ``QUEUE_FULL`` if too many requests have one.
         """
-        with self._uploads.place(), tempfile.TemporaryDirectory(prefix="nodogram-", dir=self.settings.spool) as folder:
-            yield Path(folder)
+        with self._uploads.place():
+            folder = Path(tempfile.mkdtemp(prefix="nodogram-", dir=self.settings.spool))
+            try:
+                yield folder
+            finally:
+                _remove(folder)
 
     def _account(self, protocol: Protocol, method: str, reason: str, seconds: float, ticket: Ticket) -> None:
         self.telemetry.request(protocol, method, reason, seconds)
@@ -215,6 +220,16 @@ class FrontDoor:
             stage_s={stage: round(value, 4) for stage, value in prediction.stage_s.items()},
             notes=sorted({note.code.value for note in prediction.notes}),
         )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a folder, which mostly holds two files: what is safe for any tree takes as long as preparing a small case."""
+    try:
+        for path in folder.iterdir():
+            path.unlink()
+        folder.rmdir()
+    except OSError:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def accepted_request_id(given: str | None) -> str:

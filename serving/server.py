@@ -34,7 +34,6 @@ EXECUTION_PROVIDERS: dict[Provider, tuple[str, ...]] = {
     "cuda": ("CUDAExecutionProvider", "CPUExecutionProvider"),
     "tensorrt": ("TensorrtExecutionProvider", "CUDAExecutionProvider", "CPUExecutionProvider"),
 }
-BATCH_SIZES: dict[Provider, int] = {"cpu": 8, "cuda": 32, "tensorrt": 32}
 # How often the queues are looked at for the gauges, s; well below any interval of scraping.
 _GAUGE_INTERVAL_S = 1.0
 _log = structlog.get_logger("nodogram.server")
@@ -119,8 +118,9 @@ class Server:
             self._telemetry.provider(wanted[0], bundle.backbone.provider)
             self._batcher = Batcher(
                 bundle.backbone.embed,
-                maximum_size=settings.maximum_batch_size or BATCH_SIZES[settings.provider],
+                maximum_size=settings.batch_size,
                 maximum_wait_s=settings.maximum_batch_wait_ms / 1000,
+                calls=settings.backbone_calls,
                 observe=self._telemetry.batch,
             )
         self._pool = CasePool(Measurement.of(bundle), settings)

@@ -32,6 +32,7 @@ from benchmarks.serving.backbone import CALLERS, bare_loop, through_batcher
 from benchmarks.serving.cases import Files, cropped, deep_only, long_series, region
 from benchmarks.serving.memory import MemoryWatch
 from nodogram.bundle import load_bundle
+from serving.config import ServerSettings
 from training.demo_serving import RunningServer, running_server
 
 SECTIONS = ("backbone", "overhead", "latency", "load", "soak")
@@ -77,7 +78,8 @@ def _backbone(bundle: Path, folder: Path, seconds: float) -> None:
     heading("The network: bare loop, batcher, gRPC")
     deep = deep_only(bundle, folder / "deep")
     message = region(cropped(bundle, folder))
-    model = load_bundle(deep, spinning=False)
+    settings = ServerSettings(bundle=deep)
+    model = load_bundle(deep, threads=settings.backbone_threads, spinning=False)
     network = model.backbone
     assert network is not None
     rows = []
@@ -85,7 +87,9 @@ def _backbone(bundle: Path, folder: Path, seconds: float) -> None:
         found: dict[str, list[float]] = {"bare": [], "batcher": [], "grpc": [], "size": []}
         for _ in range(ROUNDS):
             found["bare"].append(bare_loop(deep / "backbone.onnx", network.provider, network.input_px, batch, seconds, None))
-            found["batcher"].append(through_batcher(network.embed, network.input_px, batch, seconds)[0])
+            found["batcher"].append(
+                through_batcher(network.embed, network.input_px, batch, settings.backbone_calls, seconds)[0]
+            )
             with running_server(deep, folder / "server.log", {**ROOMY, "NODOGRAM_MAXIMUM_BATCH_SIZE": str(batch)}) as server:
                 before = _metrics(server)
                 answers = asyncio.run(_regions(server, message, seconds))
@@ -109,6 +113,7 @@ def _backbone(bundle: Path, folder: Path, seconds: float) -> None:
     say(
         f"{CALLERS} callers; bare is ONNX Runtime in a loop with its default options, gRPC is `PredictRegion` with",
         f"{message.ByteSize() / 1e6:.2f} MB a case and a bundle of the deep branch alone, decoding and resampling included.",
+        f"{settings.backbone_calls} calls at once of {settings.backbone_threads} thread where the server makes them.",
         f"{network.provider}, {network.input_px} px; medians of {ROUNDS} rounds of {seconds:g} s, ratios within a round.",
     )
 

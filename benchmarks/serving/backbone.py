@@ -34,7 +34,9 @@ def bare_loop(path: Path, provider: str, px: int, batch: int, seconds: float, th
     return _rate(call, seconds)
 
 
-def through_batcher(embed: Callable[[NDArray[np.float32]], object], px: int, batch: int, seconds: float) -> tuple[float, float]:
+def through_batcher(
+    embed: Callable[[NDArray[np.float32]], object], px: int, batch: int, calls: int, seconds: float
+) -> tuple[float, float]:
     """Let 64 callers ask one by one; images per second and mean batch size."""
 
     async def run() -> tuple[float, float]:
@@ -43,6 +45,7 @@ def through_batcher(embed: Callable[[NDArray[np.float32]], object], px: int, bat
             embed,
             maximum_size=batch,
             maximum_wait_s=0.002,
+            calls=calls,
             observe=lambda size, _: sizes.append(size),  # type: ignore[arg-type]
         )
         pixels = crops(CALLERS, px)

@@ -128,6 +128,11 @@ class OnnxBackbone:
         return Embedding(features, logit)
 
 
+def in_channels(gray: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Repeat gray pictures, float32 (n, px, px), in the three channels of the network, float32 (n, 3, px, px)."""
+    return np.repeat(gray[:, None], 3, axis=1)
+
+
 def _onnxruntime() -> ModuleType:
     try:
         return importlib.import_module("onnxruntime")

@@ -79,7 +79,7 @@ def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
 
     In the convention ``ibsi`` image and outline are first put into the order of the patient's axes, so that a scan gives the
     same numbers however it is stored; PyRadiomics takes the order of the file. Radiomics gets the resampled box; the network's
-    crop is always cut from the native slice in the order of the patient's axes.
+    crop is always cut from the native slice in the order of the patient's axes. Without radiomics nothing is resampled.
 
     Raises
     ------
@@ -91,7 +91,9 @@ def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
     """
     volume, mask, slices_reversed = to_patient_axes(case.volume, case.mask)
     spacing_mm = settings.imaging.spacing_mm or volume.geometry.spacing_mm
-    if settings.radiomics.convention == "pyradiomics":
+    if not settings.radiomics.enabled:
+        model = _on_native_grid(volume, mask)
+    elif settings.radiomics.convention == "pyradiomics":
         model = on_pyradiomics_grid(case.volume, case.mask, settings)
     else:
         model = _on_centered_grid(volume, mask, settings, spacing_mm)
@@ -114,6 +116,13 @@ def prepare(case: Case, settings: ModelSettings) -> PreparedCase:
         clinical=case.clinical,
         notes=case.notes + tuple(note for note in notes if note not in case.notes),
     )
+
+
+def _on_native_grid(volume: Volume, mask: Mask) -> GridCase:
+    """Keep the region as it was scanned: without radiomics nothing but the network's crop is used, and that is native."""
+    box = mask.box
+    region = volume.crop(box)
+    return GridCase(region, mask.crop(box), float(np.abs(region.array).max()))
 
 
 def _on_centered_grid(volume: Volume, mask: Mask, settings: ModelSettings, spacing_mm: tuple[float, float, float]) -> GridCase:

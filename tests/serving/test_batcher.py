@@ -32,11 +32,11 @@ class Network:
 
 
 def crop(value: float) -> NDArray[np.float32]:
-    return np.full((3, 4, 4), value, np.float32)
+    return np.full((4, 4), value, np.float32)
 
 
-def batcher_of(network: Network, size: int = 8, wait_s: float = 0.0) -> Batcher:
-    return Batcher(network, maximum_size=size, maximum_wait_s=wait_s, observe=lambda *_: None)
+def batcher_of(network: Network, size: int = 8, wait_s: float = 0.0, calls: int = 1) -> Batcher:
+    return Batcher(network, maximum_size=size, maximum_wait_s=wait_s, calls=calls, observe=lambda *_: None)
 
 
 def test_what_comes_during_a_call_shares_the_next() -> None:
@@ -115,3 +115,41 @@ def test_a_failed_call_fails_its_callers_only() -> None:
         await batcher.close()
 
     asyncio.run(run())
+
+
+def test_calls_side_by_side_share_those_who_wait() -> None:
+    network = Network()
+
+    async def run() -> list[Embedded]:
+        batcher = batcher_of(network, calls=2)
+        network.go.clear()
+        running = []
+        for value in range(2):
+            running.append(asyncio.ensure_future(batcher.embed(crop(value))))
+            await asyncio.sleep(0.02)
+        assert batcher.waiting == 0  # both are in calls of their own
+        rest = [asyncio.ensure_future(batcher.embed(crop(value))) for value in range(2, 13)]
+        await asyncio.sleep(0.02)
+        assert batcher.waiting == 11  # and there is no third
+        network.go.set()
+        answers = await asyncio.gather(*running, *rest)
+        await batcher.close()
+        return list(answers)
+
+    answers = asyncio.run(run())
+    assert [answer.features[0] for answer in answers] == list(range(13))
+    assert network.sizes.count(1) >= 2
+    assert sum(network.sizes) == 13
+    assert max(network.sizes) <= 8
+
+
+def test_who_comes_together_is_divided_among_idle_calls() -> None:
+    network = Network()
+
+    async def run() -> None:
+        batcher = batcher_of(network, calls=3)
+        await asyncio.gather(*(batcher.embed(crop(value)) for value in range(9)))
+        await batcher.close()
+
+    asyncio.run(run())
+    assert network.sizes == [3, 3, 3]

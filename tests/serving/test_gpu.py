@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from running_server import running
 
-from nodogram.deep.embed import Embedding, OnnxBackbone
+from nodogram.deep.embed import Embedding, OnnxBackbone, in_channels
 from serving.batcher import Batcher
 from serving.client import Client
 
@@ -58,13 +58,13 @@ def test_batches_on_cuda_say_what_single_crops_say(tiny_run: Path, pixels: NDArr
     async def ask_all() -> tuple[list[NDArray[np.float64]], list[int]]:
         sizes: list[int] = []
         batcher = Batcher(backbone.embed, maximum_size=16, maximum_wait_s=0.01, observe=lambda size, _: sizes.append(size))
-        answers = await asyncio.gather(*(batcher.embed(one) for one in pixels))
+        answers = await asyncio.gather(*(batcher.embed(one) for one in pixels[:, 0]))
         await batcher.close()
         return [answer.features for answer in answers], sizes
 
     found, sizes = asyncio.run(ask_all())
     assert max(sizes) == 16
-    expected = backbone.embed(pixels).features
+    expected = backbone.embed(in_channels(pixels[:, 0])).features
     assert np.abs(np.stack(found) - expected).max() <= 1e-5 * np.abs(expected).max()
 
 
