@@ -217,8 +217,7 @@ def _soak(bundle: Path, folder: Path, seconds: float) -> None:
 
 async def _regions(server: RunningServer, message: object, seconds: float) -> Answers:
     async with by_region(server.grpc_target, message) as ask:  # type: ignore[arg-type]
-        await closed_loop(ask, CALLERS, 1.0)
-        return await closed_loop(ask, CALLERS, seconds)
+        return await closed_loop(ask, CALLERS, seconds, warm_up_s=3.0)
 
 
 async def _offered(server: RunningServer, message: object, rate: float, seconds: float) -> Answers:

@@ -35,19 +35,20 @@ class Answers:
         Time of each good answer, s.
     stages
         Seconds by stage of each good answer.
-    elapsed_s
-        From the first question to the last answer, s.
+    counted, elapsed_s
+        Good answers of the time looked at, and that time, s.
     """
 
     reasons: Counter[str] = field(default_factory=Counter)
     seconds: list[float] = field(default_factory=list)
     stages: list[dict[str, float]] = field(default_factory=list)
+    counted: int = 0
     elapsed_s: float = 0.0
 
     @property
     def rate(self) -> float:
         """Good answers per second."""
-        return self.reasons[OK] / self.elapsed_s
+        return self.counted / self.elapsed_s
 
     def percentile(self, percent: float) -> float:
         """Return a percentile of the time of good answers, s."""
@@ -58,17 +59,17 @@ class Answers:
 Ask = Callable[[], Awaitable[tuple[str, dict[str, float]]]]
 
 
-async def closed_loop(ask: Ask, callers: int, seconds: float) -> Answers:
-    """Let callers ask one question after the other."""
-    answers = Answers()
-    start = time.perf_counter()
+async def closed_loop(ask: Ask, callers: int, seconds: float, warm_up_s: float = 0.0) -> Answers:
+    """Let callers ask one question after the other; counted is what is answered after the warm-up while all still ask."""
+    answers = Answers(elapsed_s=seconds)
+    start = time.perf_counter() + warm_up_s
 
     async def caller() -> None:
         while time.perf_counter() - start < seconds:
-            await _once(ask, answers)
+            is_good = await _once(ask, answers)
+            answers.counted += is_good and 0 <= time.perf_counter() - start < seconds
 
     await asyncio.gather(*(caller() for _ in range(callers)))
-    answers.elapsed_s = time.perf_counter() - start
     return answers
 
 
@@ -81,7 +82,7 @@ async def open_loop(ask: Ask, rate: float, seconds: float, seed: int = 0) -> Ans
         await asyncio.sleep(max(0.0, start + due - time.perf_counter()))
         asked.append(asyncio.ensure_future(_once(ask, answers)))
     await asyncio.gather(*asked)
-    answers.elapsed_s = time.perf_counter() - start
+    answers.counted, answers.elapsed_s = answers.reasons[OK], time.perf_counter() - start
     return answers
 
 
@@ -123,7 +124,7 @@ async def by_http(url: str, files: Files, image: bytes, name: str) -> AsyncItera
         yield ask
 
 
-async def _once(ask: Ask, answers: Answers) -> None:
+async def _once(ask: Ask, answers: Answers) -> bool:
     start = time.perf_counter()
     reason, stages = await ask()
     answers.reasons[reason] += 1
@@ -133,6 +134,7 @@ async def _once(ask: Ask, answers: Answers) -> None:
     else:
         # A refused caller of a closed loop would otherwise do nothing but ask.
         await asyncio.sleep(0.05)
+    return reason == OK
 
 
 def _reason(error: grpc.aio.AioRpcError) -> str:
