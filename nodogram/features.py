@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,8 +52,7 @@ class FeatureVector:
 
     def select(self, names: Sequence[str]) -> FeatureVector:
         """Return the named features in the order asked for."""
-        position = {name: i for i, name in enumerate(self.names)}
-        return FeatureVector(tuple(names), self.values[_positions(position, names)])
+        return FeatureVector(tuple(names), self.values[_positions(self.names, tuple(names))])
 
     @staticmethod
     def concatenate(vectors: Iterable[FeatureVector]) -> FeatureVector:
@@ -111,13 +111,11 @@ class FeatureTable:
 
     def rows(self, case_ids: Sequence[str]) -> FeatureTable:
         """Return the given cases in the order asked for."""
-        position = {case_id: i for i, case_id in enumerate(self.case_ids)}
-        return FeatureTable(tuple(case_ids), self.names, self.values[_positions(position, case_ids)])
+        return FeatureTable(tuple(case_ids), self.names, self.values[_positions(self.case_ids, tuple(case_ids))])
 
     def select(self, names: Sequence[str]) -> FeatureTable:
         """Return the named columns in the order asked for."""
-        position = {name: i for i, name in enumerate(self.names)}
-        return FeatureTable(self.case_ids, tuple(names), self.values[:, _positions(position, names)])
+        return FeatureTable(self.case_ids, tuple(names), self.values[:, _positions(self.names, tuple(names))])
 
     def join(self, other: FeatureTable) -> FeatureTable:
         """Append the columns of another table of the same cases in the same order."""
@@ -126,16 +124,26 @@ class FeatureTable:
         return FeatureTable(self.case_ids, self.names + other.names, np.hstack([self.values, other.values]))
 
 
-def _positions(position: dict[str, int], wanted: Sequence[str]) -> NDArray[np.intp]:
+# A server asks the same of the same names with every case.
+@lru_cache(maxsize=16)
+def _positions(names: tuple[str, ...], wanted: tuple[str, ...]) -> NDArray[np.intp]:
+    position = {name: i for i, name in enumerate(names)}
     missing = [name for name in wanted if name not in position]
     if missing:
         raise FeatureError(Reason.FEATURE_UNKNOWN, f"{len(missing)} of {len(wanted)} names are not present, first {missing[0]}")
-    return np.array([position[name] for name in wanted], dtype=np.intp)
+    found = np.array([position[name] for name in wanted], dtype=np.intp)
+    found.setflags(write=False)
+    return found
 
 
 def _check_names(names: tuple[str, ...], count: int) -> None:
     if len(names) != count:
         raise FeatureError(Reason.FEATURE_UNKNOWN, f"{len(names)} names for {count} values")
+    _check_each(names)
+
+
+@lru_cache(maxsize=16)
+def _check_each(names: tuple[str, ...]) -> None:
     if len(set(names)) != len(names):
         raise FeatureError(Reason.FEATURE_UNKNOWN, "feature names must be unique")
     foreign = [name for name in names if not name.startswith(PREFIXES)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from functools import lru_cache
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -181,7 +182,13 @@ class ModelSettings(Settings):
 
     def digest(self) -> str:
         """Return the SHA-256 (hex) of the canonical JSON of these settings."""
-        return hashlib.sha256(canonical_json(self.model_dump(mode="json"))).hexdigest()
+        return _digest(self)
+
+
+@lru_cache(maxsize=16)
+def _digest(settings: ModelSettings) -> str:
+    # Asked for with every case, of the same settings.
+    return hashlib.sha256(canonical_json(settings.model_dump(mode="json"))).hexdigest()
 
 
 def canonical_json(document: object) -> bytes:

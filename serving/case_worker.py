@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from nodogram.case import Case
 from nodogram.errors import NodogramError, Reason, ServiceError, SurroundingsError
@@ -137,19 +136,22 @@ def _load(request: CaseRequest, source: StoredFiles, image: Path, limits: CaseLi
 def _case_of_region(request: CaseRequest, source: StoredRegion, limits: CaseLimits) -> Case:
     geometry = source.geometry
     check_voxel_count(geometry.shape, "the region", limits.maximum_voxels)
-    hu = _stored_array(source.hu, _STORED_HU, geometry, "HU").astype(np.float32)
-    inside = _stored_array(source.mask, _STORED_MASK, geometry, "the mask") != 0
+    _check_size("HU", source.hu_bytes, _STORED_HU, geometry)
+    _check_size("the mask", source.mask_bytes, _STORED_MASK, geometry)
+    stored = source.voxels.read_bytes()
+    count = math.prod(geometry.shape)
+    hu = np.frombuffer(stored, _STORED_HU, count).reshape(geometry.shape).astype(np.float32)
+    inside = np.frombuffer(stored, _STORED_MASK, count, source.hu_bytes).reshape(geometry.shape) != 0
     volume = Volume(hu, geometry)
     region = check_border(LoadedRegion(Mask(inside, geometry), ""))
     return Case(request.case_id, volume, region.mask, dict(request.clinical), notes=plausibility_notes(volume.array))
 
 
-def _stored_array(path: Path, dtype: np.dtype[np.generic], geometry: Geometry, what: str) -> NDArray[np.generic]:
-    found, required = path.stat().st_size, math.prod(geometry.shape) * dtype.itemsize
+def _check_size(what: str, found: int, dtype: np.dtype[np.generic], geometry: Geometry) -> None:
+    required = math.prod(geometry.shape) * dtype.itemsize
     if found != required:
         size = " x ".join(str(count) for count in geometry.shape)
         raise ServiceError(
             Reason.REQUEST_INVALID,
             f"{what} of the region: {found} bytes; {size} voxels (z, y, x) of {dtype.itemsize} bytes = {required} are required",
         )
-    return np.fromfile(path, dtype=dtype).reshape(geometry.shape)

@@ -57,14 +57,16 @@ async def receive_case(receive: Receive, folder: Path, *, maximum_bytes: int, ca
         return upload.case(case_id)
 
 
-def store_region(raw: bytes, folder: Path, *, maximum_bytes: int, case_id: str) -> CaseRequest:
-    """Read a ``PredictRegionRequest``; its arrays go into files as they are, to be compared with their grid by the reader.
+def store_region(raw: bytes, file: Path, *, maximum_bytes: int, case_id: str) -> CaseRequest:
+    """Read a ``PredictRegionRequest``; its arrays go into one file as they are, to be compared with their grid by the reader.
 
     Parameters
     ----------
     raw
         The message as it came.
-    folder, maximum_bytes, case_id
+    file
+        Where its voxels go.
+    maximum_bytes, case_id
         As in :func:`receive_case`.
 
     Raises
@@ -80,7 +82,7 @@ def store_region(raw: bytes, folder: Path, *, maximum_bytes: int, case_id: str) 
     if len(raw) > limit:
         raise _too_large("the message", limit)
     message = wire.parse(raw, pb.PredictRegionRequest)
-    source = StoredRegion(folder / "region.hu", folder / "region.mask", wire.geometry(message.geometry))
+    source = StoredRegion(file, len(message.hu), len(message.mask), wire.geometry(message.geometry))
     request = CaseRequest(
         case_id=wire.label("case_id", message.case_id) or case_id,
         source=source,
@@ -88,8 +90,9 @@ def store_region(raw: bytes, folder: Path, *, maximum_bytes: int, case_id: str) 
         nomogram_required=message.nomogram_required,
     )
     try:
-        source.hu.write_bytes(message.hu)
-        source.mask.write_bytes(message.mask)
+        with file.open("wb") as stream:
+            stream.write(message.hu)
+            stream.write(message.mask)
     except OSError as error:
         raise _not_writable(error) from error
     return request

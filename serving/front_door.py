@@ -7,8 +7,8 @@ Adapters translate; they decide nothing. Whatever happens inside :meth:`FrontDoo
 from __future__ import annotations
 
 import asyncio
+import os
 import re
-import shutil
 import tempfile
 import time
 import uuid
@@ -183,7 +183,22 @@ class FrontDoor:
 
     @contextmanager
     def spool(self) -> Iterator[Path]:
-        """Give a folder for the files of one request; it is gone afterwards.
+        """Give a folder for the files of one request, readable for this user alone; it is gone afterwards.
+
+        Raises
+        ------
+        QueueFullError
+            ``QUEUE_FULL`` if too many requests have one.
+        """
+        with (
+            self._uploads.place(),
+            tempfile.TemporaryDirectory(prefix="nodogram-", dir=self.settings.spool, ignore_cleanup_errors=True) as folder,
+        ):
+            yield Path(folder)
+
+    @contextmanager
+    def spool_file(self) -> Iterator[Path]:
+        """Give one empty file in the same way: to make and remove a folder takes as long as to prepare a small case.
 
         Raises
         ------
@@ -191,11 +206,12 @@ class FrontDoor:
             ``QUEUE_FULL`` if too many requests have one.
         """
         with self._uploads.place():
-            folder = Path(tempfile.mkdtemp(prefix="nodogram-", dir=self.settings.spool))
+            descriptor, name = tempfile.mkstemp(prefix="nodogram-", dir=self.settings.spool)
+            os.close(descriptor)
             try:
-                yield folder
+                yield Path(name)
             finally:
-                _remove(folder)
+                Path(name).unlink(missing_ok=True)
 
     def _account(self, protocol: Protocol, method: str, reason: str, seconds: float, ticket: Ticket) -> None:
         self.telemetry.request(protocol, method, reason, seconds)
@@ -220,16 +236,6 @@ class FrontDoor:
             stage_s={stage: round(value, 4) for stage, value in prediction.stage_s.items()},
             notes=sorted({note.code.value for note in prediction.notes}),
         )
-
-
-def _remove(folder: Path) -> None:
-    """Remove a folder, which mostly holds two files: what is safe for any tree takes as long as preparing a small case."""
-    try:
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-    except OSError:
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def accepted_request_id(given: str | None) -> str:

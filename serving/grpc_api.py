@@ -142,9 +142,9 @@ class _Nomogram:
         async def work(ticket: Ticket) -> pb.PredictResponse:
             self._door.admission.check()
             limit = self._door.settings.maximum_upload_bytes
-            with self._door.spool() as folder:
+            with self._door.spool_file() as file:
                 raw = await _only(context)
-                store = functools.partial(store_region, raw, folder, maximum_bytes=limit, case_id=ticket.request_id)
+                store = functools.partial(store_region, raw, file, maximum_bytes=limit, case_id=ticket.request_id)
                 # A small one is written faster than handed to a thread.
                 case = store() if len(raw) <= _SMALL_BYTES else await _to_its_end(asyncio.to_thread(store))
                 del raw, store

@@ -34,16 +34,18 @@ class StoredRegion:
 
     Attributes
     ----------
-    hu
-        File of int16 little-endian HU, C order (z, y, x), and nothing else.
-    mask
-        File of uint8, same shape and order; not 0 is inside.
+    voxels
+        File of the HU, int16 little-endian, C order (z, y, x), and behind them the mask, uint8, same shape and order; not 0 is
+        inside.
+    hu_bytes, mask_bytes
+        What was sent of each, not yet compared with the geometry.
     geometry
         Grid of the part.
     """
 
-    hu: Path
-    mask: Path
+    voxels: Path
+    hu_bytes: int
+    mask_bytes: int
     geometry: Geometry
 
 

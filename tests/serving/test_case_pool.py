@@ -338,7 +338,7 @@ def test_signals_to_every_child_leave_cases_alone(wanted: Measurement, good: Cas
 
 def test_unexpected_errors_come_back_as_they_are(wanted: Measurement, good: CaseRequest, tmp_path: Path) -> None:
     geometry = Geometry((2, 2, 2), (1.0, 1.0, 1.0), (0.0, 0.0, 0.0), np.eye(3))
-    lost = CaseRequest("lost", StoredRegion(tmp_path / "lost", tmp_path / "lost", geometry))
+    lost = CaseRequest("lost", StoredRegion(tmp_path / "lost", 16, 8, geometry))
 
     async def body(pool: CasePool) -> None:
         pids = processes(pool)

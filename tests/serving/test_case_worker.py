@@ -63,9 +63,9 @@ def phantom(
 
 
 def stored_region(folder: Path, volume: Volume, mask: Mask) -> StoredRegion:
-    volume.array.astype("<i2").tofile(folder / "hu")
-    (mask.array * np.uint8(7)).tofile(folder / "mask")
-    return StoredRegion(folder / "hu", folder / "mask", volume.geometry)
+    hu, inside = volume.array.astype("<i2").tobytes(), (mask.array * np.uint8(7)).tobytes()
+    (folder / "voxels").write_bytes(hu + inside)
+    return StoredRegion(folder / "voxels", len(hu), len(inside), volume.geometry)
 
 
 def run(source: StoredFiles | StoredRegion, wanted: Measurement, limits: CaseLimits = LIMITS) -> MeasuredCase:
@@ -177,26 +177,21 @@ def test_a_region_cut_elsewhere_is_another_image(tmp_path: Path) -> None:
 def test_regions_that_are_refused(wanted: Measurement, tmp_path: Path) -> None:
     volume, mask = phantom()
     good = stored_region(tmp_path, volume, mask)
-    short = tmp_path / "short"
-    short.write_bytes(good.hu.read_bytes()[:-1])
-    assert refused(replace(good, hu=short), wanted) is Reason.REQUEST_INVALID
-    long = tmp_path / "long"
-    long.write_bytes(good.mask.read_bytes() + b"\0")
-    assert refused(replace(good, mask=long), wanted) is Reason.REQUEST_INVALID
-    assert refused(replace(good, mask=good.hu), wanted) is Reason.REQUEST_INVALID
+    for lengths in ((-1, 0), (0, 1), (-1, 1), (good.mask_bytes - good.hu_bytes, good.hu_bytes - good.mask_bytes)):
+        wrong = replace(good, hu_bytes=good.hu_bytes + lengths[0], mask_bytes=good.mask_bytes + lengths[1])
+        assert refused(wrong, wanted) is Reason.REQUEST_INVALID
     other = Geometry((40, 80, 81), SPACING_MM, (0.0, 0.0, 0.0), np.eye(3))
     assert refused(replace(good, geometry=other), wanted) is Reason.REQUEST_INVALID
     count = math.prod(volume.array.shape)
     assert refused(good, wanted, replace(LIMITS, maximum_voxels=count - 1)) is Reason.IMAGE_TOO_LARGE
     assert run(good, wanted, replace(LIMITS, maximum_voxels=count)).radiomics.names == wanted.radiomics
-    empty = tmp_path / "empty"
-    empty.write_bytes(bytes(count))
-    assert refused(replace(good, mask=empty), wanted) is Reason.ROI_EMPTY
+    good.voxels.write_bytes(good.voxels.read_bytes()[: good.hu_bytes] + bytes(count))
+    assert refused(good, wanted) is Reason.ROI_EMPTY
 
 
 def test_a_huge_region_is_refused_before_its_files_are_touched(wanted: Measurement, tmp_path: Path) -> None:
     huge = Geometry((2**20, 2**20, 2**20), SPACING_MM, (0.0, 0.0, 0.0), np.eye(3))
-    assert refused(StoredRegion(tmp_path / "absent", tmp_path / "absent", huge), wanted) is Reason.IMAGE_TOO_LARGE
+    assert refused(StoredRegion(tmp_path / "absent", 0, 0, huge), wanted) is Reason.IMAGE_TOO_LARGE
 
 
 def test_a_region_without_margin_is_refused_as_a_file_is(wanted: Measurement, tmp_path: Path) -> None:

@@ -91,3 +91,14 @@ def test_phases() -> None:
     failed.fail(ServiceError(Reason.PROVIDER_UNAVAILABLE, "no GPU"))
     with pytest.raises(ServiceError, match="PROVIDER_UNAVAILABLE"):
         failed.check()
+
+
+def test_a_spooled_file_is_private_counted_and_gone_afterwards(tmp_path: Path) -> None:
+    door = small_door(tmp_path, maximum_cases=1).door
+    with door.spool_file() as first, door.spool():
+        assert first.stat().st_mode & 0o777 == 0o600
+        with pytest.raises(QueueFullError, match="QUEUE_FULL"), door.spool_file():
+            pass
+    with door.spool_file() as removed:
+        removed.unlink()
+    assert list(tmp_path.iterdir()) == []
