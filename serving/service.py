@@ -9,15 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import bentoml
+from bentoml._internal.server.http import traffic
 
 from nodogram.errors import Reason, ServiceError
 from serving.config import read_settings
 from serving.logs import configure_logging
 from serving.server import Server
 from serving.telemetry import Telemetry
-
-# Deadlines are ours, with a reason in the answer; BentoML's must never come first, s.
-_NO_TIMEOUT_S = 86400
 
 
 class _Late:
@@ -32,6 +30,21 @@ class _Late:
         await self.server.app(scope, receive, send)
 
 
+class _Untimed:
+    """Stands for BentoML's timeout, which cannot be switched off: deadlines are ours, with a reason in the answer.
+
+    The original (1.4.39) never stops its timer, which holds the whole request until it expires: tens of MiB a minute.
+    """
+
+    def __init__(self, app: Any, timeout: float) -> None:
+        del timeout
+        self._app = app
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        await self._app(scope, receive, send)
+
+
+traffic.TimeoutMiddleware = _Untimed  # type: ignore[assignment, misc]
 _application = _Late()
 
 
@@ -39,7 +52,6 @@ _application = _Late()
 @bentoml.service(
     name="nodogram",
     workers=1,
-    traffic={"timeout": _NO_TIMEOUT_S},
     logging={"access": {"enabled": False}},
     metrics={"enabled": False},
 )
