@@ -1,16 +1,20 @@
-"""Calibration: whether predicted probabilities mean what they say."""
+"""Calibration in numbers: whether predicted probabilities mean what they say, and how to make them if they do not."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import logit
+from scipy.special import expit, logit
 from scipy.stats import norm
 
 from nodogram.stats.classification import Proportion
 from nodogram.stats.logistic import maximize_likelihood
+from nodogram.stats.resampling import BootstrapInterval, percentile_interval, replicate_chunks, resampled_counts
+
+RecalibrationMethod = Literal["intercept", "intercept_and_slope"]
 
 # Probabilities of exactly 0 or 1 have no logit.
 PROBABILITY_CLIP = 1e-6
@@ -20,7 +24,7 @@ CONSTANT = 1e-10
 
 @dataclass(frozen=True)
 class CalibrationLine:
-    """Weak calibration: logit P(outcome) = intercept + slope * logit(probability).
+    """Weak calibration, from two logistic models of the outcome on logit(probability), with Wald intervals.
 
     Attributes
     ----------
@@ -29,6 +33,9 @@ class CalibrationLine:
         predictions that separate the outcomes).
     intercept, intercept_low, intercept_high
         Calibration in the large: intercept with the slope fixed at 1; 0 is ideal, below 0 risk is overestimated.
+    joint_intercept, joint_intercept_low, joint_intercept_high
+        Intercept of the model that estimates the slope as well (``Intercept`` of R's ``rms::val.prob``): log odds of the
+        outcome where the prediction is one half; ``None`` with the slope.
 
     References
     ----------
@@ -41,30 +48,46 @@ class CalibrationLine:
     intercept: float
     intercept_low: float
     intercept_high: float
+    joint_intercept: float | None = None
+    joint_intercept_low: float | None = None
+    joint_intercept_high: float | None = None
 
 
-@dataclass(frozen=True, eq=False)
-class GroupedCalibration:
-    """Points of a calibration plot.
+@dataclass(frozen=True)
+class ObservedToExpected:
+    """Observed events over the sum of probabilities; 1 is ideal, above 1 risk is underestimated.
 
     Attributes
     ----------
-    predicted
-        float64 (n_groups,), mean prediction of each group, ascending.
-    observed
-        Share with the outcome in each group, with its interval.
+    ratio, low, high
+        ``None`` where no event is expected at all.
     """
 
-    predicted: NDArray[np.float64]
-    observed: tuple[Proportion, ...]
+    observed: int
+    expected: float
+    ratio: float | None
+    low: float | None
+    high: float | None
 
 
-@dataclass(frozen=True, eq=False)
-class SmoothedCalibration:
-    """Curve of a calibration plot: predicted and observed probability, float64 (n_points,) each."""
+@dataclass(frozen=True)
+class BrierIntervals:
+    """Brier score and scaled Brier score with percentile intervals; the latter is not defined with one outcome only."""
 
-    predicted: NDArray[np.float64]
-    observed: NDArray[np.float64]
+    brier: BootstrapInterval
+    scaled: BootstrapInterval
+
+
+@dataclass(frozen=True)
+class Recalibration:
+    """What turns a model's probabilities into those of a new site: logit P = intercept + slope * logit(probability)."""
+
+    intercept: float
+    slope: float
+
+    def apply(self, probability: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return recalibrated probabilities (n,) of probabilities (n,), 0 to 1."""
+        return np.asarray(expit(self.intercept + self.slope * _logit(probability)), dtype=np.float64)
 
 
 def brier_score(outcome: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
@@ -85,9 +108,51 @@ def scaled_brier_score(outcome: NDArray[np.int64], probability: NDArray[np.float
     return 1.0 - brier_score(outcome, probability) / (prevalence * (1 - prevalence))
 
 
-def observed_to_expected(outcome: NDArray[np.int64], probability: NDArray[np.float64]) -> float:
-    """Return observed events over the sum of probabilities; 1 is ideal."""
-    return float(np.sum(outcome) / np.sum(probability))
+def brier_intervals(
+    outcome: NDArray[np.int64],
+    probability: NDArray[np.float64],
+    *,
+    replicates: int,
+    rng: np.random.Generator,
+    level: float = 0.95,
+) -> BrierIntervals:
+    """Return both Brier scores with percentile intervals; patients are drawn from all, so that prevalence varies as well.
+
+    Parameters
+    ----------
+    outcome, probability
+        (n,).
+    """
+    columns = np.column_stack([(probability - outcome) ** 2, outcome]).astype(np.float64)
+    patients = np.arange(outcome.size)
+    parts = [columns.mean(axis=0, keepdims=True)]
+    for rows in replicate_chunks(replicates, outcome.size):
+        parts.append(resampled_counts(patients, outcome.size, replicates=rows, rng=rng) @ columns / outcome.size)
+    brier, prevalence = np.concatenate(parts).T
+    reference = prevalence * (1 - prevalence)
+    # One sample with one outcome only has no variance to explain.
+    scaled = 1 - np.divide(brier, reference, out=np.full_like(brier, np.nan), where=reference > 0)
+    return BrierIntervals(
+        percentile_interval(float(brier[0]), brier[1:], level), percentile_interval(float(scaled[0]), scaled[1:], level)
+    )
+
+
+def observed_to_expected(
+    outcome: NDArray[np.int64], probability: NDArray[np.float64], level: float = 0.95
+) -> ObservedToExpected:
+    """Return observed events over the sum of probabilities, which is taken as known: its interval is Wilson's of the former.
+
+    Parameters
+    ----------
+    outcome, probability
+        (n,).
+    """
+    observed, expected = int(outcome.sum()), float(probability.sum())
+    share = Proportion.of(observed, outcome.size, level)
+    if not expected or share.low is None or share.high is None:
+        return ObservedToExpected(observed, expected, None, None, None)
+    mean = expected / outcome.size
+    return ObservedToExpected(observed, expected, observed / expected, share.low / mean, share.high / mean)
 
 
 def calibration_line(outcome: NDArray[np.int64], probability: NDArray[np.float64], level: float = 0.95) -> CalibrationLine:
@@ -102,78 +167,49 @@ def calibration_line(outcome: NDArray[np.int64], probability: NDArray[np.float64
     """
     _check(outcome, probability)
     z = float(norm.ppf(0.5 + level / 2))
-    linear = logit(np.clip(probability, PROBABILITY_CLIP, 1 - PROBABILITY_CLIP))
-    intercept, intercept_error = _in_the_large(outcome, linear)
-    line = _slope(outcome, linear)
-    return CalibrationLine(
-        slope=None if line is None else line[0],
-        slope_low=None if line is None else line[0] - z * line[1],
-        slope_high=None if line is None else line[0] + z * line[1],
-        intercept=intercept,
-        intercept_low=intercept - z * intercept_error,
-        intercept_high=intercept + z * intercept_error,
-    )
+    linear = _logit(probability)
+    intercept, error = _in_the_large(outcome, linear)
+    large = (intercept, intercept - z * error, intercept + z * error)
+    line = _line(outcome, linear)
+    if line is None:
+        return CalibrationLine(None, None, None, *large)
+    slope, joint = ((value, value - z * spread, value + z * spread) for value, spread in line)
+    return CalibrationLine(*slope, *large, *joint)
 
 
-def grouped_calibration(
-    outcome: NDArray[np.int64], probability: NDArray[np.float64], group_count: int = 10, level: float = 0.95
-) -> GroupedCalibration:
-    """Compare mean prediction and observed share in groups of similar prediction.
+def recalibrate(
+    outcome: NDArray[np.int64], probability: NDArray[np.float64], method: RecalibrationMethod = "intercept"
+) -> Recalibration | None:
+    """Fit a model's probabilities to the patients of a new site.
 
     Parameters
     ----------
-    outcome, probability
-        (n,).
-    group_count
-        Groups of equal size wanted; patients with one prediction stay together, so there may be fewer.
-    """
-    cuts = np.quantile(probability, np.linspace(0, 1, group_count + 1)[1:-1], method="inverted_cdf")
-    group = np.searchsorted(np.unique(cuts), probability, side="left")
-    shares, means = [], []
-    for label in np.unique(group):
-        member = group == label
-        shares.append(Proportion.of(int(outcome[member].sum()), int(member.sum()), level))
-        means.append(float(probability[member].mean()))
-    return GroupedCalibration(np.array(means), tuple(shares))
+    outcome
+        (n,), 0 or 1.
+    probability
+        (n,), 0 to 1, as predicted by the model.
+    method
+        ``intercept`` moves all log odds by the same amount, so that as many events are expected as observed;
+        ``intercept_and_slope`` stretches them as well and needs more patients.
 
-
-def smoothed_calibration(
-    outcome: NDArray[np.int64], probability: NDArray[np.float64], span: float = 0.75, point_count: int = 101
-) -> SmoothedCalibration:
-    """Smooth outcomes along predictions by local straight lines with tricube weights, clipped to 0 and 1.
-
-    Parameters
-    ----------
-    outcome, probability
-        (n,).
-    span
-        Share of patients each local line looks at, 0 to 1.
-    point_count
-        Predictions, equidistant over their range, at which the curve is given.
+    Returns
+    -------
+    recalibration : Recalibration or None
+        ``None`` where it cannot be estimated: one outcome only or, for the slope, predictions that are constant or separate
+        the outcomes.
 
     References
     ----------
-    Cleveland 1979, doi:10.1080/01621459.1979.10481038. Austin, Steyerberg 2014, doi:10.1002/sim.5941.
+    Steyerberg et al. 2004, doi:10.1002/sim.1844 (methods 1 and 2). Vergouwe et al. 2017, doi:10.1002/sim.7179.
     """
-    grid = np.linspace(probability.min(), probability.max(), point_count)
-    neighbor_count = min(max(int(span * outcome.size + 1e-10), 2), outcome.size)
-    return SmoothedCalibration(grid, np.clip([_local_line(outcome, probability, x, neighbor_count) for x in grid], 0.0, 1.0))
-
-
-def _local_line(outcome: NDArray[np.int64], probability: NDArray[np.float64], x: float, neighbor_count: int) -> float:
-    distance = np.abs(probability - x)
-    reach = float(np.partition(distance, neighbor_count - 1)[neighbor_count - 1])
-    if reach == 0:
-        return float(outcome[distance == 0].mean())
-    weight = (1 - np.minimum(distance / reach, 1) ** 3) ** 3
-    center = float(np.average(probability, weights=weight))
-    offset = probability - center
-    spread = float((weight * offset**2).sum())
-    level = float(np.average(outcome, weights=weight))
-    # All weight on one prediction: there is no line, only its mean.
-    if spread <= CONSTANT * float(weight.sum()):
-        return level
-    return level + float((weight * offset * outcome).sum()) / spread * (x - center)
+    if not 0 < outcome.sum() < outcome.size:
+        return None
+    _check(outcome, probability)
+    linear = _logit(probability)
+    if method == "intercept":
+        return Recalibration(_in_the_large(outcome, linear)[0], 1.0)
+    line = _line(outcome, linear)
+    return None if line is None else Recalibration(intercept=line[1][0], slope=line[0][0])
 
 
 def _in_the_large(outcome: NDArray[np.int64], linear: NDArray[np.float64]) -> tuple[float, float]:
@@ -185,15 +221,24 @@ def _in_the_large(outcome: NDArray[np.int64], linear: NDArray[np.float64]) -> tu
     return float(found.beta[0]), float(np.sqrt(found.covariance[0, 0]))
 
 
-def _slope(outcome: NDArray[np.int64], linear: NDArray[np.float64]) -> tuple[float, float] | None:
-    """Return the slope and its standard error, or None where none exists."""
+def _line(outcome: NDArray[np.int64], linear: NDArray[np.float64]) -> tuple[tuple[float, float], tuple[float, float]] | None:
+    """Return slope and intercept of one model, each with its standard error, or None where no slope exists."""
     positive, negative = linear[outcome == 1], linear[outcome == 0]
     separated = positive.min() >= negative.max() or negative.min() >= positive.max()
     spread = float(linear.std())
     if separated or spread < CONSTANT:
         return None
-    found = maximize_likelihood(np.column_stack([np.ones_like(linear), (linear - linear.mean()) / spread]), outcome)
-    return None if found is None else (float(found.beta[1]) / spread, float(np.sqrt(found.covariance[1, 1])) / spread)
+    center = float(linear.mean())
+    found = maximize_likelihood(np.column_stack([np.ones_like(linear), (linear - center) / spread]), outcome)
+    if found is None:
+        return None
+    back = np.array([[0.0, 1 / spread], [1.0, -center / spread]])
+    values, errors = back @ found.beta, np.sqrt(np.diag(back @ found.covariance @ back.T))
+    return (float(values[0]), float(errors[0])), (float(values[1]), float(errors[1]))
+
+
+def _logit(probability: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(logit(np.clip(probability, PROBABILITY_CLIP, 1 - PROBABILITY_CLIP)), dtype=np.float64)
 
 
 def _check(outcome: NDArray[np.int64], probability: NDArray[np.float64]) -> None:

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import binomtest, norm
 
 from nodogram.stats.discrimination import roc_curve
+from nodogram.stats.resampling import BootstrapInterval, percentile_interval
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,32 @@ class LikelihoodRatio:
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value with its interval, 0 to 1; all ``None`` where it is not defined."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class PredictiveValues:
+    """What a decision would mean where the outcome is as common as ``prevalence``."""
+
+    prevalence: float
+    ppv: Interval
+    npv: Interval
+
+
+@dataclass(frozen=True)
+class TableBootstrap:
+    """Percentile intervals of measures of a 2x2 table, from resamples of its patients."""
+
+    f1: BootstrapInterval
+    mcc: BootstrapInterval
+
+
+@dataclass(frozen=True)
 class Confusion:
     """Counts of a 2x2 decision table and what follows from them."""
 
@@ -93,6 +120,29 @@ class Confusion:
         """Accuracy of always naming the larger class."""
         events = self.true_positive + self.false_negative
         return max(events, self.total - events) / self.total
+
+    @property
+    def better_than_no_information_p(self) -> float:
+        """One-sided exact binomial p of the accuracy against the no-information rate, not adjusted for multiplicity."""
+        correct = self.true_positive + self.true_negative
+        return float(binomtest(correct, self.total, self.no_information_rate, alternative="greater").pvalue)
+
+    @property
+    def balanced_accuracy(self) -> Interval:
+        """Mean of sensitivity and specificity, with the square-and-add interval of their Wilson bounds.
+
+        References
+        ----------
+        Newcombe 1998, doi:10.1002/(SICI)1097-0258(19980430)17:8<873::AID-SIM779>3.0.CO;2-I.
+        """
+        below = above = value = 0.0
+        for share in (self.sensitivity, self.specificity):
+            if share.value is None or share.low is None or share.high is None:
+                return Interval(None, None, None)
+            value += share.value / 2
+            below += (share.value - share.low) ** 2
+            above += (share.high - share.value) ** 2
+        return Interval(value, value - np.sqrt(below) / 2, value + np.sqrt(above) / 2)
 
     @property
     def sensitivity(self) -> Proportion:
@@ -138,6 +188,80 @@ class Confusion:
         tp, fn, fp, tn = self.true_positive, self.false_negative, self.false_positive, self.true_negative
         denominator = (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
         return float((tp * tn - fp * fn) / np.sqrt(float(denominator))) if denominator else None
+
+
+def predictive_values(table: Confusion, prevalence: float, level: float = 0.95) -> PredictiveValues:
+    """Return PPV and NPV by Bayes' theorem for a prevalence taken as known.
+
+    Both depend on these patients through a ratio of two shares alone, the likelihood ratio: its interval follows from their
+    Wilson intervals (MOVER-R) and is carried over. Unlike logit intervals it needs no patients added where a count is zero.
+
+    Parameters
+    ----------
+    table
+        Decisions; both classes present, or nothing is defined.
+    prevalence
+        0 to 1, exclusive.
+
+    References
+    ----------
+    Donner, Zou 2012, doi:10.1177/0962280210383082. Bayes' theorem with a known prevalence: Mercaldo, Lau, Zhou 2007,
+    doi:10.1002/sim.2677.
+    """
+    if not 0 < prevalence < 1:
+        raise ValueError(f"prevalence {prevalence} must lie between 0 and 1, exclusive")
+    events = table.true_positive + table.false_negative
+    odds = prevalence / (1 - prevalence)
+    found, cleared = table.true_positive, table.true_negative
+    missed, alarmed = table.false_negative, table.false_positive
+    return PredictiveValues(
+        prevalence,
+        ppv=_bayes(Proportion.of(found, events, level), Proportion.of(alarmed, table.total - events, level), odds),
+        npv=_bayes(Proportion.of(cleared, table.total - events, level), Proportion.of(missed, events, level), 1 / odds),
+    )
+
+
+def bootstrap_table(table: Confusion, *, replicates: int, rng: np.random.Generator, level: float = 0.95) -> TableBootstrap:
+    """Return percentile intervals of F1 and MCC; patients are drawn from all, so that prevalence varies as well.
+
+    Parameters
+    ----------
+    table
+        Decisions on at least one patient.
+    """
+    cells = np.array([table.true_positive, table.false_negative, table.false_positive, table.true_negative])
+    drawn = rng.multinomial(table.total, cells / table.total, size=replicates).astype(np.float64)
+    tp, fn, fp, tn = drawn.T
+    with np.errstate(invalid="ignore"):  # zero by zero is NaN: not defined, and left out
+        f1 = 2 * tp / (2 * tp + fp + fn)
+        mcc = (tp * tn - fp * fn) / np.sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))
+    return TableBootstrap(
+        percentile_interval(np.nan if table.f1 is None else table.f1, f1, level),
+        percentile_interval(np.nan if table.mcc is None else table.mcc, mcc, level),
+    )
+
+
+def _bayes(right: Proportion, wrong: Proportion, odds: float) -> Interval:
+    """Return a predictive value from the shares named so of those who are and of those who are not."""
+    ratio, inverse = _ratio(right, wrong), _ratio(wrong, right)
+    if ratio is None or inverse is None or right.value == wrong.value == 0:
+        return Interval(None, None, None)
+    # Whichever of the ratio and its inverse is finite: the other may be a division by zero.
+    value, low, high = (
+        true * odds / (true * odds + false)
+        for true, false in ((right.value or 0.0, wrong.value or 0.0), (ratio, 1.0), (1.0, inverse))
+    )
+    return Interval(value, min(low, value), max(high, value))
+
+
+def _ratio(upper: Proportion, lower: Proportion) -> float | None:
+    """Return the lower bound of a ratio of two shares by MOVER-R, written so that no zero divides."""
+    if upper.value is None or upper.low is None or lower.value is None or lower.high is None:
+        return None
+    product = upper.value * lower.value
+    own = upper.low * (2 * upper.value - upper.low)
+    root = np.sqrt(max(product**2 - own * lower.high * (2 * lower.value - lower.high), 0.0))
+    return float(own / (product + root)) if own > 0 else 0.0
 
 
 def confusion(outcome: NDArray[np.int64], probability: NDArray[np.float64], threshold: float) -> Confusion:

@@ -1,4 +1,4 @@
-"""Area under the ROC curve with DeLong's variance, and the ROC curve itself."""
+"""Area under the ROC curve, whole and in part, with DeLong's variance or resampled; area under the precision-recall curve."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, rankdata
 
+from nodogram.stats.resampling import BootstrapInterval, percentile_interval
+from nodogram.stats.score_counts import average_precisions, observed_counts, partial_roc_areas, roc_areas, stratified_counts
+
 IntervalMethod = Literal["delong", "delong_logit"]
+
+# Sensitivities that matter where a missed metastasis costs more than a needless operation.
+HIGH_SENSITIVITY = (0.9, 1.0)
 
 
 @dataclass(frozen=True)
@@ -61,6 +67,59 @@ class RocCurve:
     false_positive_rate: NDArray[np.float64]
     true_positive_rate: NDArray[np.float64]
     threshold: NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class BootstrapAucs:
+    """AUCs of resamples stratified by outcome.
+
+    Attributes
+    ----------
+    auc
+        float64 (r,).
+    variance
+        float64 (r,), DeLong's variance of each; ``None`` where a class has a single patient.
+    """
+
+    auc: NDArray[np.float64]
+    variance: NDArray[np.float64] | None
+
+
+@dataclass(frozen=True)
+class PartialAuc:
+    """Part of the area under the ROC curve between two sensitivities.
+
+    Attributes
+    ----------
+    area
+        Specificity integrated over sensitivity: at most ``sensitivity[1] - sensitivity[0]``.
+    standardized
+        After McClish: 1 is perfect, 0.5 no better than chance in that zone; below 0.5 worse (pROC gives NA there).
+    low, high
+        Basic interval of ``standardized`` from a bootstrap stratified by outcome, on the logit scale of the area.
+    """
+
+    sensitivity: tuple[float, float]
+    area: float
+    standardized: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class AuprcEstimate:
+    """Area under the precision-recall curve (average precision) with its interval.
+
+    Attributes
+    ----------
+    prevalence
+        What a score without information reaches: the line to draw and to compare with.
+    """
+
+    auprc: float
+    low: float
+    high: float
+    prevalence: float
 
 
 def auc(outcome: NDArray[np.int64], score: NDArray[np.float64]) -> float:
@@ -114,6 +173,113 @@ def auc_interval(
         half = z * error / (area * (1 - area))
         low, high = float(expit(logit(area) - half)), float(expit(logit(area) + half))
     return AucEstimate(area, low, high, error, positives, negatives, method)
+
+
+def bootstrap_aucs(
+    outcome: NDArray[np.int64], score: NDArray[np.float64], *, replicates: int, rng: np.random.Generator
+) -> BootstrapAucs:
+    """Return the AUCs of resamples stratified by outcome, each with DeLong's variance.
+
+    No resample is ever ranked: its midranks follow from how often it holds each distinct score, in whole numbers.
+
+    Parameters
+    ----------
+    outcome, score
+        (n,); see :func:`auc`.
+    """
+    _check(outcome, score[None, :])
+    parts = [roc_areas(counts) for counts in stratified_counts(outcome, score, replicates=replicates, rng=rng)]
+    single = min(outcome.sum(), outcome.size - outcome.sum()) == 1
+    return BootstrapAucs(np.concatenate([p[0] for p in parts]), None if single else np.concatenate([p[1] for p in parts]))
+
+
+def auc_bootstrap_interval(
+    outcome: NDArray[np.int64],
+    score: NDArray[np.float64],
+    *,
+    replicates: int,
+    rng: np.random.Generator,
+    level: float = 0.95,
+) -> BootstrapInterval:
+    """Return the percentile interval of the AUC from a bootstrap stratified by outcome.
+
+    Parameters
+    ----------
+    outcome, score
+        (n,); see :func:`auc`.
+    """
+    drawn = bootstrap_aucs(outcome, score, replicates=replicates, rng=rng)
+    return percentile_interval(auc(outcome, score), drawn.auc, level)
+
+
+def partial_auc(
+    outcome: NDArray[np.int64],
+    score: NDArray[np.float64],
+    *,
+    replicates: int,
+    rng: np.random.Generator,
+    sensitivity: tuple[float, float] = HIGH_SENSITIVITY,
+    level: float = 0.95,
+) -> PartialAuc:
+    """Return the area under the ROC curve where sensitivity is high.
+
+    Few patients make up so small a zone, and percentile intervals of it cover too rarely: the interval is the basic one,
+    which reflects the resamples about the value, on the logit scale.
+
+    Parameters
+    ----------
+    outcome, score
+        (n,); see :func:`auc`.
+    sensitivity
+        Zone, lower and upper end, 0 to 1.
+
+    References
+    ----------
+    McClish 1989, doi:10.1177/0272989X8900900307. Zone of sensitivity: Jiang, Metz, Nishikawa 1996,
+    doi:10.1148/radiology.201.3.8939225. Basic interval: Davison, Hinkley 1997, Bootstrap Methods and their Application, 5.2.
+    """
+    _check(outcome, score[None, :])
+    if not 0 <= sensitivity[0] < sensitivity[1] <= 1:
+        raise ValueError(f"the zone of sensitivity {sensitivity} must rise and lie between 0 and 1")
+    area = float(partial_roc_areas(observed_counts(outcome, score), sensitivity)[0])
+    resamples = stratified_counts(outcome, score, replicates=replicates, rng=rng)
+    drawn = np.concatenate([partial_roc_areas(counts, sensitivity) for counts in resamples])
+    width = sensitivity[1] - sensitivity[0]
+    # Half of what one pair of patients in the zone adds: an area of none or all of it has no logit.
+    events = int(outcome.sum())
+    least = 1 / (2 * (outcome.size - events) * np.ceil(width * events))
+    own, resampled = (logit(np.clip(value / width, least, 1 - least)) for value in (area, drawn))
+    reflected = expit(2 * own - np.quantile(resampled, [(1 + level) / 2, (1 - level) / 2])) * width
+    bounds = (area, area) if np.ptp(drawn) < 1e-9 else (min(area, reflected[0]), max(area, reflected[1]))
+    chance = ((1 - sensitivity[0]) ** 2 - (1 - sensitivity[1]) ** 2) / 2
+    standardized = [(1 + (float(value) - chance) / (width - chance)) / 2 for value in (area, *bounds)]
+    return PartialAuc(sensitivity, area, *standardized)
+
+
+def auprc_interval(outcome: NDArray[np.int64], score: NDArray[np.float64], level: float = 0.95) -> AuprcEstimate:
+    """Return the average precision with its logit interval.
+
+    The interval takes the events for the sample, as no others enter precision and recall at their own rank. At a value of 1
+    its variance is zero: the exact binomial bound is used instead.
+
+    Parameters
+    ----------
+    outcome, score
+        (n,); see :func:`auc`.
+
+    References
+    ----------
+    Boyd, Eng, Page 2013, doi:10.1007/978-3-642-40994-3_29.
+    """
+    _check(outcome, score[None, :])
+    value = float(average_precisions(observed_counts(outcome, score))[0])
+    events = int(outcome.sum())
+    if value == 1.0:
+        low, high = ((1 - level) / 2) ** (1 / events), 1.0
+    else:
+        half = float(norm.ppf(0.5 + level / 2)) / np.sqrt(events * value * (1 - value))
+        low, high = float(expit(logit(value) - half)), float(expit(logit(value) + half))
+    return AuprcEstimate(value, low, high, events / outcome.size)
 
 
 def compare_aucs_paired(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from nodogram.stats.discrimination import auc
-from nodogram.stats.resampling import bootstrap_interval
+from nodogram.stats.resampling import bootstrap_interval, percentile_interval, replicate_chunks, resampled_counts
 
 
 def test_interval_of_a_mean_approaches_the_normal_one() -> None:
@@ -49,3 +49,28 @@ def test_resamples_without_a_value_are_left_out() -> None:
     assert found.high <= 39 / 40
     with pytest.raises(ValueError, match="at least one is required"):
         bootstrap_interval(outcome, score, auc, replicates=0, rng=np.random.default_rng(6))
+
+
+def test_too_few_resamples_with_a_value_give_no_interval() -> None:
+    values = np.r_[np.full(49, 0.5), np.full(51, np.nan)]
+    found = percentile_interval(0.5, values)
+    assert (found.value, found.low, found.high, found.replicate_count) == (0.5, None, None, 49)
+    assert percentile_interval(np.nan, np.ones(10)).value is None
+    assert percentile_interval(1.0, np.arange(101.0), 0.9).low == pytest.approx(5.0)
+
+
+def test_counts_of_resamples() -> None:
+    code = np.array([0, 0, 2, 2, 2, 3])
+    counts = resampled_counts(code, 5, replicates=20_000, rng=np.random.default_rng(0))
+    assert counts.shape == (20_000, 5)
+    assert (counts.sum(axis=1) == 6).all()
+    share = np.array([2, 0, 3, 0 + 1, 0]) / 6
+    assert counts.mean(axis=0) == pytest.approx(6 * share, abs=0.05)
+    assert counts.var(axis=0) == pytest.approx(6 * share * (1 - share), abs=0.06)
+
+
+@pytest.mark.parametrize(("replicates", "cells"), [(1, 1), (2000, 1000), (10, 10**9), (7, 1 << 21)])
+def test_chunks_sum_to_all_resamples(replicates: int, cells: int) -> None:
+    chunks = list(replicate_chunks(replicates, cells))
+    assert sum(chunks) == replicates
+    assert all(rows * cells <= 1 << 22 or rows == 1 for rows in chunks)
