@@ -29,6 +29,7 @@ from training.backbone import (
 )
 from training.checkpoint import Checkpoint, EpochReport, resumable_checkpoint, run_digest, write_checkpoint
 from training.guard import FitScope
+from training.patient_folds import distinct_patients
 from training.recipe import FinetuneSettings
 from training.weights import InitialWeights
 
@@ -149,7 +150,7 @@ def finetune(
     _check(crops, outcome, seen, network, settings)
     target = resolve_device(device)
     fraction = settings.validation_fraction if settings.maximum_epochs else 0.0
-    train_rows, validation_rows = inner_split(outcome, fraction, seed)
+    train_rows, validation_rows = inner_split(outcome, fraction, seed, scope.patients(seen))
     with reproducible_on(target):
         task = _Task(
             images=resident_images(crops, target),
@@ -202,18 +203,21 @@ def embed(
     return features, logit
 
 
-def inner_split(outcome: NDArray[np.int64], fraction: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def inner_split(
+    outcome: NDArray[np.int64], fraction: float, seed: int, patients: Sequence[str] | None = None
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Return sorted training and validation rows: the fraction of each class, at least one and never a whole class.
 
-    Both classes must be able to give one; otherwise all rows train and there is no validation.
+    Both classes must be able to give one; otherwise all rows train. Rows of one of the ``patients`` (n,) stay together.
     """
     everyone = np.arange(len(outcome))
-    classes = [np.flatnonzero(outcome == label) for label in (0, 1)]
+    first, owner = distinct_patients([str(row) for row in everyone] if patients is None else patients)
+    classes = [first[outcome[first] == label] for label in (0, 1)]
     if fraction == 0 or min(len(rows) for rows in classes) < 2:
         return everyone, everyone[:0]
     generator = np.random.default_rng(np.random.SeedSequence((seed, 0)))
     held = [generator.permutation(rows)[: min(max(1, round(fraction * len(rows))), len(rows) - 1)] for rows in classes]
-    validation = np.sort(np.concatenate(held))
+    validation = np.flatnonzero(np.isin(owner, owner[np.concatenate(held)]))
     return np.setdiff1d(everyone, validation), validation
 
 

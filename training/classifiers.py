@@ -16,7 +16,7 @@ from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.model_selection import GridSearchCV
 from sklearn.neural_network import MLPClassifier
 from sklearn.svm import SVC
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -26,6 +26,7 @@ from nodogram.dlr import expit
 from nodogram.errors import Reason, TrainingError
 from training.classifier_grids import Value, grid
 from training.guard import FitScope
+from training.patient_folds import smaller_class, stratified_folds
 from training.recipe import ClassifierSettings
 
 # Fewest effective parameters and smoothest decision first; the one-standard-error rule takes the earliest.
@@ -124,12 +125,13 @@ def fit_classifier(
         ``HELD_OUT_PATIENT_IN_FIT`` or ``MODEL_FIT_FAILED``.
     """
     seen = scope.admit(case_ids, f"classifier {name}")
-    smaller = int(np.bincount(y, minlength=2).min())
+    patients = scope.patients(seen)
+    smaller = smaller_class(y, patients) if len(y) == len(seen) else 0
     if len(y) != len(X) or len(y) != len(seen) or smaller < MINIMUM_PER_CLASS:
         raise TrainingError(
             Reason.MODEL_FIT_FAILED,
-            f"{name}: {len(X)} rows, {len(seen)} patients, {len(y)} outcomes, {smaller} in the smaller class; as many of each "
-            f"and at least {MINIMUM_PER_CLASS} in each class are required",
+            f"{name}: {len(X)} rows, {len(seen)} labels, {len(y)} outcomes, {smaller} patients in the smaller class; as many "
+            f"of each and at least {MINIMUM_PER_CLASS} in each class are required",
         )
     if X.shape[1] == 0:
         constant = ConstantClassifier(float(y.mean()))
@@ -145,11 +147,11 @@ def fit_classifier(
             _algorithm(name, seed),
             {key: list(values) for key, values in grid(name, settings.grid).items()},
             scoring="roc_auc",
-            cv=StratifiedKFold(folds, shuffle=True, random_state=seed),
+            cv=stratified_folds(y, patients, folds, seed),
             n_jobs=1,
             error_score="raise",
         ).fit(Z, y)
-        estimator = search.best_estimator_ if name != "SVM" else _calibrated(search.best_estimator_, Z, y, seed)
+        estimator = search.best_estimator_ if name != "SVM" else _calibrated(search.best_estimator_, Z, y, patients, seed)
     if caught:
         notes.append(f"{len(caught)} fits stopped at the iteration limit")
     if isinstance(estimator, ConstantClassifier):
@@ -233,15 +235,16 @@ def _algorithm(name: str, seed: int) -> Any:
     raise TrainingError(Reason.MODEL_FIT_FAILED, f"{name!r} is none of the algorithms {', '.join(SIMPLICITY)}")
 
 
-def _calibrated(tuned: SVC, Z: NDArray[np.float64], y: NDArray[np.int64], seed: int) -> ProbabilityEstimator:
+def _calibrated(
+    tuned: SVC, Z: NDArray[np.float64], y: NDArray[np.int64], patients: Sequence[str], seed: int
+) -> ProbabilityEstimator:
     """Give the margin a probability by Platt scaling on held-out margins; the machine itself is fitted on all rows.
 
     With few rows held-out margins may rank the wrong way around. The scaling would then turn the machine over, which is
     learning from noise; the prevalence is all that is known.
     """
-    folds = min(CALIBRATION_FOLDS, int(np.bincount(y).min()))
-    splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
-    calibrated = CalibratedClassifierCV(tuned, method="sigmoid", cv=splitter, ensemble=False).fit(Z, y)
+    folds = stratified_folds(y, patients, min(CALIBRATION_FOLDS, smaller_class(y, patients)), seed)
+    calibrated = CalibratedClassifierCV(tuned, method="sigmoid", cv=folds, ensemble=False).fit(Z, y)
     order = np.argsort(tuned.decision_function(Z))
     lowest, highest = calibrated.predict_proba(Z[order[[0, -1]]])[:, 1]
     return calibrated if highest > lowest else ConstantClassifier(float(y.mean()))

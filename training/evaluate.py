@@ -40,6 +40,8 @@ class Evaluation:
 
     Attributes
     ----------
+    scored
+        The models with their probabilities.
     development
         ``(dlr_score_oof, probability_apparent, probability_oof)`` by patient.
     test
@@ -47,6 +49,7 @@ class Evaluation:
     """
 
     models: tuple[ModelPerformance, ...]
+    scored: tuple[Scored, ...]
     development: Mapping[str, tuple[float, float, float]]
     test: Scores
 
@@ -86,7 +89,7 @@ def evaluate_run(
     development = {
         c: (fitted.held_out[c].dlr, fitted.apparent[c].nomogram, fitted.held_out[c].nomogram) for c in split.development
     }
-    return Evaluation(tuple(rows), development, served)
+    return Evaluation(tuple(rows), tuple(models), development, served)
 
 
 def predict_patients(bundle: Path, patients: Sequence[Patient], jobs: int, progress: RunProgress) -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,10 +22,17 @@ class FitScope:
         What is being fitted, such as ``fold 2`` or ``final``.
     allowed
         Patient identifiers that may be seen.
+    patient_of
+        Patient of each row label that is not the patient's identifier itself: of the copies in a bootstrap sample.
     """
 
     label: str
     allowed: frozenset[str]
+    patient_of: Mapping[str, str] = field(default_factory=dict, hash=False)
+
+    def patients(self, case_ids: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the patient of each row; rows of one patient must not be torn apart by an inner split."""
+        return tuple(self.patient_of.get(c, c) for c in case_ids)
 
     def admit(self, case_ids: tuple[str, ...], what: str) -> tuple[str, ...]:
         """Return the identifiers unchanged if all may be seen.
@@ -34,7 +42,7 @@ class FitScope:
         TrainingError
             ``HELD_OUT_PATIENT_IN_FIT`` with the number of foreign patients.
         """
-        foreign = set(case_ids) - self.allowed
+        foreign = set(self.patients(case_ids)) - self.allowed
         if foreign:
             raise TrainingError(
                 Reason.HELD_OUT_PATIENT_IN_FIT,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LassoCV, LogisticRegression, lasso_path
-from sklearn.model_selection import StratifiedKFold
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+from training.patient_folds import Folds, smaller_class, stratified_folds
 
 # Penalties fall geometrically from the smallest that excludes every feature. Below a hundredth of it the model of a
 # cohort with more features than patients is saturated and only costs time.
@@ -21,8 +23,6 @@ SMALLEST_PENALTY = 1e-6
 # liblinear penalizes the intercept; on this scale the penalty on it is a 30th of the one on a coefficient.
 INTERCEPT_SCALING = 30.0
 MAXIMUM_ITERATIONS = 20_000
-
-Folds = list[tuple[NDArray[np.intp], NDArray[np.intp]]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,7 @@ def fit_lasso_path(
     kind: Literal["linear", "logistic"],
     folds: int,
     seed: int,
+    patients: Sequence[str] | None = None,
 ) -> LassoPath:
     """Fit the path on all rows and its loss by stratified cross-validation.
 
@@ -77,16 +78,18 @@ def fit_lasso_path(
         int64 (n_cases,), at least two of each class.
     folds
         Wanted; reduced to the size of the smaller class if that is less, and noted.
+    patients
+        (n_cases,) patient of each row, where some have several; they stay together.
 
     References
     ----------
     Tibshirani R. J R Stat Soc B 1996;58:267 (doi:10.1111/j.2517-6161.1996.tb02080.x). One-standard-error rule: Breiman L
     et al., Classification and Regression Trees, 1984, section 3.4.3.
     """
-    possible = min(folds, int(np.bincount(outcome, minlength=2).min()))
+    owners = [str(row) for row in range(len(outcome))] if patients is None else patients
+    possible = min(folds, smaller_class(outcome, owners))
     notes = [] if possible == folds else [f"LASSO: {possible} folds instead of {folds}, the size of the smaller class"]
-    splitter = StratifiedKFold(possible, shuffle=True, random_state=seed)
-    splits: Folds = list(splitter.split(z, outcome))
+    splits = stratified_folds(outcome, owners, possible, seed)
     with warnings.catch_warnings(record=True) as caught, threadpool_limits(limits=1):
         warnings.simplefilter("error")
         warnings.simplefilter("always", ConvergenceWarning)

@@ -17,6 +17,7 @@ from nodogram.errors import Reason, TrainingError
 from nodogram.features import FeatureTable
 from training.guard import FitScope, LabeledTable
 from training.lasso import LassoPath, fit_lasso_path
+from training.patient_folds import smaller_class
 from training.recipe import SelectionSettings
 
 # A spread this small relative to the size of the numbers is rounding, not information.
@@ -114,7 +115,7 @@ def select(
         ``HELD_OUT_PATIENT_IN_FIT`` or ``MODEL_FIT_FAILED``.
     """
     seen = scope.admit(data.case_ids, "feature selection")
-    _require_both_outcomes(data.outcome)
+    _require_both_outcomes(data.outcome, scope.patients(seen))
     names, values = data.table.names, data.table.values
     mean, scale = values.mean(axis=0), values.std(axis=0)
     funnel = _Funnel(len(names))
@@ -137,7 +138,13 @@ def select(
     if len(funnel.kept):
         entering = tuple(names[i] for i in funnel.kept)
         path = fit_lasso_path(
-            z[:, survives], data.outcome, entering, kind=settings.lasso, folds=settings.lasso_folds, seed=seed
+            z[:, survives],
+            data.outcome,
+            entering,
+            kind=settings.lasso,
+            folds=settings.lasso_folds,
+            seed=seed,
+            patients=scope.patients(seen),
         )
         coefficients[funnel.kept] = path.coefficients[path.index_min if settings.lasso_rule == "min" else path.index_one_se]
         funnel.keep("lasso", coefficients != 0)
@@ -246,10 +253,11 @@ def _scatter(passes: NDArray[np.bool_], positions: NDArray[np.intp], count: int)
     return result
 
 
-def _require_both_outcomes(outcome: NDArray[np.int64]) -> None:
+def _require_both_outcomes(outcome: NDArray[np.int64], patients: tuple[str, ...]) -> None:
     counts = np.bincount(outcome, minlength=2)
-    if counts.min() < MINIMUM_PER_CLASS:
+    if smaller_class(outcome, patients) < MINIMUM_PER_CLASS:
         raise TrainingError(
             Reason.MODEL_FIT_FAILED,
-            f"{counts[1]} of {counts.sum()} cases have the outcome; at least {MINIMUM_PER_CLASS} of each kind are required",
+            f"{counts[1]} of {counts.sum()} cases have the outcome; at least {MINIMUM_PER_CLASS} patients of each kind "
+            "are required",
         )
