@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from training.cohort import load_cohort
+from training.evidence.document import load_evidence
+from training.progress import RunProgress
+from training.recipe import load_recipe
+from training.run import PHASES, RunOptions, train_run
+
+
+@pytest.fixture(scope="module")
+def two_readers(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tiny_recipe: Path) -> Path:
+    """Return a run on the cohort in which a second reader drew exactly what the first one did."""
+    folder = tmp_path_factory.mktemp("two-readers")
+    cohort = folder / "cohort"
+    shutil.copytree(tiny_cohort, cohort)
+    rows = list(csv.DictReader((cohort / "cohort.csv").open(newline="")))
+    with (cohort / "cohort.csv").open("w", newline="") as stream:
+        writer = csv.DictWriter(stream, [*rows[0], "roi_reader_b"])
+        writer.writeheader()
+        writer.writerows({**row, "roi_reader_b": row["roi"]} for row in rows)
+    recipe = folder / "recipe.toml"
+    text = tiny_recipe.read_text(encoding="utf-8")
+    for key in ("bootstrap_resamples", "repeats", "permutations", "noise_runs"):
+        text = "\n".join(f"{key} = 0" if line.startswith(f"{key} =") else line for line in text.splitlines())
+    recipe.write_text(text, encoding="utf-8")
+    options = RunOptions(resume=False, jobs=2)
+    train_run(cohort, str(recipe), folder / "run", options, RunProgress(PHASES, Console(stderr=True, quiet=True)))
+    return folder / "run"
+
+
+def test_the_same_outline_twice_agrees_entirely(two_readers: Path) -> None:
+    agreement = load_evidence(two_readers).agreement
+    assert agreement is not None
+    assert agreement.source == "outlines of two readers"
+    assert agreement.form == "ICC(2,1)"
+    varying = [f for f in agreement.features if f.icc is not None and f.icc > 0]
+    assert len(varying) > 100
+    assert all(f.icc == pytest.approx(1.0) for f in varying)
+    assert agreement.score is not None
+    assert agreement.score.limits is not None
+    assert agreement.score.limits.bias == 0
+    assert agreement.score.limits.sd == 0
+    assert agreement.outlines is not None
+    assert {(c.dice, c.hausdorff_95_mm) for c in agreement.outlines.cases} == {(1.0, 0.0)}
+
+
+def test_only_development_patients_are_read_twice(two_readers: Path, tiny_cohort: Path) -> None:
+    agreement = load_evidence(two_readers).agreement
+    assert agreement is not None
+    with (two_readers / "predictions.csv").open(newline="") as stream:
+        development = {row["patient_id"] for row in csv.DictReader(stream) if row["split"] == "development"}
+    assert agreement.patient_count == len(development) < len(load_cohort(tiny_cohort).patients)
+    assert agreement.outlines is not None
+    assert {c.case_id for c in agreement.outlines.cases} == development
+
+
+def test_without_a_second_outline_outlines_are_perturbed(tiny_run: Path, tiny_recipe: Path) -> None:
+    agreement = load_evidence(tiny_run).agreement
+    settings = load_recipe(str(tiny_recipe)).agreement
+    assert agreement is not None
+    assert agreement.source.startswith(f"outlines perturbed at random, {settings.perturbed_outlines} of each patient")
+    assert agreement.form == "ICC(1,1)"
+    assert agreement.reading_count == settings.perturbed_outlines
+    assert 2 <= agreement.patient_count <= settings.perturbed_patients
+    kinds = {f.feature_class for f in agreement.features}
+    assert {"shape", "firstorder", "glcm", "deep"} <= kinds
+    # Volume of perturbed outlines varies less within patients than between them; were it mixed up, it would be near zero.
+    volume = next(f for f in agreement.features if f.name == "radiomics.original_shape_MeshVolume")
+    assert volume.icc is not None
+    assert 0.8 < volume.icc < 1
+
+
+def test_the_document_is_strict_json(tiny_run: Path) -> None:
+    text = (tiny_run / "evidence.json").read_text(encoding="utf-8")
+    json.loads(text, parse_constant=lambda name: pytest.fail(f"{name} in evidence.json"))
