@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the neighbors on the machine than about the code.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")
@@ -25,9 +30,17 @@ TINY_RECIPE = (
     ("input_px = 224", "input_px = 48"),
     ("folds = 5", "folds = 3"),
     ("inner_folds = 5", "inner_folds = 3"),
+    ("lasso_folds = 10", "lasso_folds = 3"),
     ("maximum_epochs = 20", "maximum_epochs = 1"),
     ('initial_weights = ["imagenet", "none"]', 'initial_weights = ["none"]'),
     ('names = ["LR", "SVM", "RF", "ExtraTrees", "XGBoost", "LightGBM", "MLP"]', 'names = ["LR", "SVM", "XGBoost"]'),
+    ("bootstrap_resamples = 50", "bootstrap_resamples = 1"),
+    ("repeats = 5", "repeats = 1"),
+    ("permutations = 49", "permutations = 1"),
+    ("noise_runs = 5", "noise_runs = 0"),
+    ("bootstrap_replicates = 2000", "bootstrap_replicates = 200"),
+    ("perturbed_patients = 30", "perturbed_patients = 4"),
+    ("perturbed_outlines = 10", "perturbed_outlines = 2"),
 )
 
 

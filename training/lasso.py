@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn import config_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LassoCV, LogisticRegression, lasso_path
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
@@ -149,4 +150,6 @@ def _fit_logistic(z: NDArray[np.float64], outcome: NDArray[np.int64], penalty: f
         max_iter=MAXIMUM_ITERATIONS,
         random_state=seed,
     )
-    return model.fit(z, outcome)
+    # A path is a thousand small fits; most of their time would go into checks of what a feature table has been checked for.
+    with config_context(assume_finite=True, skip_parameter_validation=True):
+        return model.fit(z, outcome)

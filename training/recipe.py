@@ -17,6 +17,8 @@ SHIPPED = ("sound", "paper", "demo")
 ClassifierName = Literal["LR", "SVM", "RF", "ExtraTrees", "XGBoost", "LightGBM", "MLP"]
 Probability = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=1)]
+# Zero switches a kind of refit off.
+RefitTotal = Annotated[int, Field(ge=0, le=9_999)]
 
 
 class SplitSettings(Settings):
@@ -103,14 +105,50 @@ class ClinicalSettings(Settings):
     separation: Literal["firth", "stop"]
 
 
+class AgreementSettings(Settings):
+    """Where no second outline was drawn (D46): how many development patients' outlines are perturbed at random, how often."""
+
+    perturbed_patients: Annotated[int, Field(ge=0)]
+    perturbed_outlines: Annotated[int, Field(ge=2, le=100)]
+
+
 class EvaluationSettings(Settings):
-    """Threshold and intervals (D36-D38)."""
+    """Threshold, intervals and the AUC expected before the run, for the sample size (D32, D36-D38)."""
 
     threshold_rule: Literal["youden", "sensitivity_at_least"]
     minimum_sensitivity: Annotated[float, Field(gt=0, le=1)]
     threshold_from: Literal["out_of_fold", "apparent"]
     auc_interval: Literal["delong_logit", "delong"]
     bootstrap_replicates: Annotated[int, Field(ge=0, le=100_000)]
+    anticipated_auc: Annotated[float, Field(gt=0.5, lt=1)]
+
+
+class HonestySettings(Settings):
+    """Refits of the whole procedure that show how much of a performance is fitting (D5, D8, D10).
+
+    Attributes
+    ----------
+    network
+        ``refit`` fine-tunes the network again in every refit. ``initial`` takes the features of the network before any
+        fine-tuning, which have seen no outcome; all refits then judge the chain on these features, and say so.
+    bootstrap_resamples
+        Of the development patients: optimism, .632+ estimate, frequency of selection.
+    repeats
+        Of the cross-fitting, each with folds of its own.
+    permutations
+        Cross-fittings with permuted outcomes; the smallest p is 1 / (1 + permutations).
+    noise_runs
+        Cross-fittings on noise instead of features.
+    leave_one_centre_out
+        Also fit without each center in turn, where development patients come from several.
+    """
+
+    network: Literal["refit", "initial"]
+    bootstrap_resamples: RefitTotal
+    repeats: RefitTotal
+    permutations: RefitTotal
+    noise_runs: RefitTotal
+    leave_one_centre_out: bool
 
 
 class Recipe(Settings):
@@ -137,6 +175,8 @@ class Recipe(Settings):
     score: ScoreSettings
     clinical: ClinicalSettings
     evaluation: EvaluationSettings
+    agreement: AgreementSettings
+    honesty: HonestySettings
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:

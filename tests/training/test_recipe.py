@@ -25,6 +25,7 @@ def test_recipes_differ_where_the_method_differs() -> None:
     assert (sound.score.source, paper.score.source) == ("out_of_fold", "apparent")
     assert (sound.clinical.selected_on, paper.clinical.selected_on) == ("development", "all")
     assert sound.model.digest() != paper.model.digest()
+    assert (sound.honesty.network, paper.honesty.network) == ("initial", "initial")
 
 
 @pytest.mark.parametrize(
@@ -36,6 +37,8 @@ def test_recipes_differ_where_the_method_differs() -> None:
         ("input_px = 224", "input_px = 512", "network"),
         ("hu_range = [-125.0, 225.0]", "hu_range = [225.0, -125.0]", "imaging"),
         ("[split]", "[split", "not TOML"),
+        ("permutations = 49", "permutations = -1", "honesty.permutations"),
+        ('network = "initial"', 'network = "frozen"', "honesty.network"),
     ],
 )
 def test_wrong_recipe_names_the_key(tmp_path: Path, old: str, new: str, where: str) -> None:
