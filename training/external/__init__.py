@@ -1,0 +1,1 @@
+"""External validation: a finished bundle on patients of another place, without refitting anything."""
