@@ -17,6 +17,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.logging import RichHandler
+from rich.markup import escape
 
 from nodogram import __version__
 from nodogram.errors import NodogramError, Reason, SurroundingsError
@@ -25,9 +26,11 @@ COMMAND_GROUP = "nodogram.commands"
 # Which extra brings the packages of a command that is not installed.
 EXTRAS = {
     "cohort": "train",
+    "plan": "train",
     "train": "train",
     "extract": "train",
     "evaluate": "train",
+    "report": "train",
     "demo": "train",
     "serve": "serve",
     "request": "serve",
@@ -41,7 +44,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=False,
 )
-bundle_app = typer.Typer(help="Verify, show and compare bundles.", no_args_is_help=True)
+bundle_app = typer.Typer(help="Verify, show, fetch and compare bundles.", no_args_is_help=True)
 app.add_typer(bundle_app, name="bundle")
 
 BundleOption = Annotated[Path, typer.Option("--bundle", help="Bundle folder or .tar.", show_default=False)]
@@ -127,6 +130,33 @@ def show_command(bundle: Annotated[Path, typer.Argument(help="Bundle folder or .
         render_bundle(model, Console())
 
 
+@bundle_app.command("fetch")
+def fetch_command(
+    uri: Annotated[str, typer.Argument(help="Path, file://, s3://, gs://, az:// or oci://REGISTRY/REPOSITORY:TAG.")],
+    digest: Annotated[str, typer.Option(metavar="SHA256", help="Digest of the bundle, as 'bundle show' says it.")],
+    out: Annotated[Path, typer.Option(help="Folder of the bundle; it appears whole or not at all.", show_default=False)],
+    replace: Annotated[bool, typer.Option("--replace", help="Put it in the place of another bundle.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Fetch a bundle, only if it is the one with this digest; done at once if it is there already."""
+    from nodogram.bundle_fetch import fetch_bundle, parse_digest
+
+    try:
+        parse_digest(digest)
+    except NodogramError as error:
+        raise typer.BadParameter(error.message, param_hint="--digest") from error
+    fetched = fetch_bundle(uri, digest, out, replace=replace)
+    if as_json:
+        typer.echo(json.dumps({**vars(fetched), "folder": str(fetched.folder)}, indent=2))
+        return
+    done = "was there already" if fetched.was_there else "fetched and verified"
+    Console().print(
+        f"bundle [bold]{escape(fetched.name)}[/] {fetched.digest}: {done}, {escape(str(fetched.folder))}",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
 @bundle_app.command("diff")
 def diff_command(first: Path, second: Path, as_json: JsonOption = False) -> None:
     """Compare two bundles key by key; exit 1 if they differ in content."""
@@ -191,5 +221,5 @@ def _assignments(pairs: list[str]) -> dict[str, str | float]:
 
 
 def _fail(error: NodogramError) -> None:
-    Console(stderr=True).print(f"[bold red]{error.reason}[/] {error.message}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"[bold red]{error.reason}[/] {escape(error.message)}", highlight=False, soft_wrap=True)
     sys.exit(1)
