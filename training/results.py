@@ -177,6 +177,8 @@ class RunResults(Settings):
         Slope and intercept of the calibrated logit of the DLR score.
     score_weights
         Share of each branch in the fused logit.
+    split_from_cohort
+        Whether the cohort table said who is for testing; otherwise patients were drawn.
     warnings
         Sentences every reader must see first: random weights, constant score, few events per predictor, excluded cases.
     """
@@ -208,6 +210,7 @@ class RunResults(Settings):
     score_calibration: tuple[float, float]
     score_weights: tuple[tuple[str, float], ...] = ()
     split_digest: str
+    split_from_cohort: bool
     duration_s: float
     software: tuple[tuple[str, str], ...]
 

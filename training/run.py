@@ -25,6 +25,9 @@ from training.atomic_file import atomic_file, write_atomically
 from training.cohort import Cohort, Patient, read_cohort
 from training.crossfit import FinalFit, FoldResult, TrainingData, fit_final, fit_fold
 from training.evaluate import Evaluation, evaluate_run
+from training.evidence.document import EVIDENCE_FILE
+from training.evidence.gather import RunMaterial, gather_evidence
+from training.evidence.honesty import FinishedRun, gather_honesty
 from training.export import FittedModel, software_versions, write_bundle
 from training.extraction import (
     ExtractedCase,
@@ -35,14 +38,15 @@ from training.extraction import (
 )
 from training.nomogram_model import FittedNomogram, fit_nomogram_model
 from training.progress import RunProgress
-from training.recipe import Recipe, load_recipe
+from training.recipe import HonestySettings, Recipe, load_recipe
+from training.report.pack.session import record_session
 from training.report.write import write_all
 from training.results import FlowStep, RunResults
 from training.splits import Split, make_split
 from training.summary import Findings, run_results
 from training.weights import InitialWeights, resolve_initial_weights
 
-PHASES = 8
+PHASES = 10
 # Fewer events per candidate predictor than this makes coefficients unstable (TRIPOD+AI item 10; Riley et al. 2020).
 EVENTS_PER_PREDICTOR = 10
 
@@ -105,6 +109,30 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
     )
     _write_predictions(evaluation, split, data.outcome, out)
 
+    progress.phase(f"Honesty: {honesty_text(recipe.honesty)}")
+    honesty = gather_honesty(
+        FinishedRun(
+            data=data,
+            split=split,
+            recipe=recipe,
+            weights=weights,
+            folds=folds,
+            final=final,
+            fitted=fitted,
+            centres={p.patient_id: p.centre for p in material.patients},
+        ),
+        material.work / "honesty",
+        jobs=options.jobs,
+        resume=options.resume,
+        progress=progress,
+    )
+
+    progress.phase("Evidence: intervals, comparisons, subgroups, agreement, explanation")
+    finished = _evidence_material(material, recipe, folds, final, fitted, evaluation, out / "bundle")
+    for duplicate in finished.duplicates:
+        progress.warn(f"the same {duplicate.what}: patients {' and '.join(duplicate.case_ids)}")
+    evidence = gather_evidence(finished, honesty, jobs=options.jobs, progress=progress)
+
     progress.phase("Tables, figures, report")
     findings = Findings(
         cohort=material.cohort,
@@ -113,7 +141,7 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
         recipe_digest=material.recipe_digest,
         bundle_digest=bundle_digest,
         initial_weights=model.initial_weights,
-        warnings=model.notes,
+        warnings=(*model.notes, *evidence.leakage.warnings),
         flow=_flow(material),
         split=split,
         folds=folds,
@@ -127,7 +155,9 @@ def train_run(cohort_path: Path, recipe_name: str, out: Path, options: RunOption
         duration_s=time.monotonic() - started,
         software=tuple(sorted({**software_versions(), "nodogram": __version__}.items())),
     )
-    write_all(results, fitted.stage.fit.nomogram, out)
+    record_session(out)
+    write_all(results, evidence, fitted.stage.fit.nomogram, out)
+    write_atomically(out / EVIDENCE_FILE, evidence.model_dump_json())
     write_atomically(out / "run.json", results.model_dump_json(indent=1))
     return results
 
@@ -191,6 +221,31 @@ def _cross_fit(
             folds.append(fit_fold(fold, material.data, recipe, weights, folder, jobs=options.jobs, resume=options.resume))
             advance(_chosen(folds[-1]))
     return tuple(folds)
+
+
+def _evidence_material(
+    material: Material,
+    recipe: Recipe,
+    folds: tuple[FoldResult, ...],
+    final: FinalFit,
+    fitted: FittedNomogram,
+    evaluation: Evaluation,
+    bundle: Path,
+) -> RunMaterial:
+    return RunMaterial(
+        cohort=material.cohort,
+        patients=material.patients,
+        recipe=recipe,
+        split=material.split,
+        data=material.data,
+        cases=material.extracted.cases,
+        second=material.extracted.repeated,
+        folds=folds,
+        final=final,
+        fitted=fitted,
+        evaluation=evaluation,
+        bundle=bundle,
+    )
 
 
 def _model(material: Material, recipe: Recipe, weights: InitialWeights, final: FinalFit, fitted: FittedNomogram) -> FittedModel:
@@ -354,3 +409,21 @@ def _write_predictions(evaluation: Evaluation, split: Split, outcome: Mapping[st
 
 def _chosen(fold: FoldResult) -> str:
     return ", ".join(f"{s.branch} {s.classifier} on {len(s.names)} features" for s in fold.selections)
+
+
+def honesty_text(settings: HonestySettings) -> str:
+    """Return how often the whole chain is fitted again, in words."""
+    parts = (
+        (settings.bootstrap_resamples, "bootstrap resample"),
+        (settings.repeats, "repeat of cross-validation"),
+        (settings.permutations, "permutation"),
+        (settings.noise_runs, "run on noise"),
+    )
+    asked = (f"{count} {_plural(what, count)}" for count, what in parts if count)
+    return ", ".join((*asked, "the untuned network, centers"))
+
+
+def _plural(what: str, count: int) -> str:
+    noun, _, rest = what.partition(" of ") if " of " in what else (what, "", "")
+    first, space, last = noun.partition(" on ")
+    return f"{first}{'s' * (count > 1)}{space}{last}" + (f" of {rest}" if rest else "")

@@ -93,6 +93,7 @@ def run_results(findings: Findings, *, created: str, duration_s: float, software
         score_calibration=(fitted.stage.calibration.slope, fitted.stage.calibration.intercept),
         score_weights=tuple(zip((b.name for b in chain.branches), fitted.stage.calibration.weights, strict=True)),
         split_digest=findings.split.digest,
+        split_from_cohort=all(p.split is not None for p in findings.patients),
         duration_s=duration_s,
         software=software,
     )

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from nodogram.errors import Reason, SurroundingsError
 from training.evidence.sample_result import Measure, SampleEvidence
@@ -18,7 +13,7 @@ from training.external.figures import external_figures
 from training.external.statements import OWN_HEADINGS, own_rows
 from training.external.tables import HEADINGS, make_external_tables, write_external_tables
 from training.report import formatting, style
-from training.report.page import cell_markup, heading_markup
+from training.report.markup import page_environment, page_script
 from training.results import ModelPerformance
 
 PAGE = "index.html"
@@ -89,21 +84,14 @@ def _write_figures(document: ExternalEvaluation, folder: Path) -> tuple[FileFigu
 
 def render_external_page(document: ExternalEvaluation, drawn: tuple[FileFigure, ...]) -> str:
     """Return the HTML of the report; its figures are read from their files."""
-    environment = Environment(
-        loader=PackageLoader("training.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(number=formatting.number, interval=formatting.interval, cell=cell_markup, heading=heading_markup)
-    script = _script(environment)
+    environment = page_environment()
+    script = page_script(environment)
     first = document.scores[0]
     own = own_rows(document.bundle.own, first.score)
     return environment.get_template("external.html.j2").render(
         document=document,
-        script=Markup(script),  # noqa: S704 - a file of this package
-        script_digest=f"sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}",
+        script=script.source,
+        script_digest=script.digest,
         heading=HEADINGS[first.score],
         first=first,
         auc=_auc(first.evidence),
@@ -115,13 +103,6 @@ def render_external_page(document: ExternalEvaluation, drawn: tuple[FileFigure, 
         tables={table.stem: table for table in make_external_tables(document)},
         figures=[PageFigure(d, style.inline_svg(d.svg.read_text(encoding="utf-8"), d.stem)) for d in drawn],
     )
-
-
-def _script(environment: Environment) -> str:
-    """Return the script of the run's report; it closes the menu, marks the place and unfolds everything for print."""
-    if environment.loader is None:
-        raise ValueError("the environment has no templates")
-    return environment.loader.get_source(environment, "page.js")[0].strip()
 
 
 def glance_rows(document: ExternalEvaluation, score: EvaluatedScore) -> Iterator[GlanceRow]:

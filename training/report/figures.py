@@ -25,7 +25,7 @@ from training.report.model_rows import (
 )
 from training.results import Estimate, FeatureSet, FinetuneCurve, LassoCurve, LassoPath, ModelPerformance, Sample
 
-WIDTH_IN = 10.0
+WIDTH_IN = style.WIDTH_IN
 PANEL_IN = 2.65
 ALGORITHM_COLORS = {
     "LR": style.BLACK,
@@ -79,7 +79,7 @@ def roc_figure(models: Sequence[ModelPerformance]) -> Figure:
         height = below + PANEL_IN + 0.5
         figure = Figure(figsize=(WIDTH_IN, height))
         for place, sample in enumerate(samples):
-            left = 0.6 + place * WIDTH_IN * 0.335
+            left = 0.6 + place * WIDTH_IN * 0.33
             axes = figure.add_axes((left / WIDTH_IN, below / height, PANEL_IN / WIDTH_IN, PANEL_IN / height))
             _roc_panel(axes, [m for m in models if m.sample == sample], sample, by_algorithm=by_algorithm)
     return figure

@@ -3,13 +3,28 @@
 from __future__ import annotations
 
 import math
-
-from training.results import Estimate
+from typing import Protocol
 
 UNDEFINED = "–"
 # Beyond this an estimate tells "very large" and nothing more; four figures and decimals would pretend otherwise.
 LARGE = 1000.0
 SMALLEST_P = 0.001
+
+
+class Bounded(Protocol):
+    """A value with its interval; each may be undefined."""
+
+    @property
+    def value(self) -> float | None:
+        """The estimate."""
+
+    @property
+    def low(self) -> float | None:
+        """Lower bound."""
+
+    @property
+    def high(self) -> float | None:
+        """Upper bound."""
 
 
 def number(value: float | None, decimals: int = 3) -> str:
@@ -22,7 +37,7 @@ def number(value: float | None, decimals: int = 3) -> str:
     return text[1:] if text.startswith("-") and not text.strip("-0.") else text
 
 
-def interval(estimate: Estimate | None, decimals: int = 3) -> str:
+def interval(estimate: Bounded | None, decimals: int = 3) -> str:
     """Print ``value (low–high)``; bounds below zero are joined by "to", so that no dash can be read as a minus."""
     if estimate is None or estimate.value is None:
         return UNDEFINED
@@ -53,3 +68,8 @@ def duration(seconds: float) -> str:
     if seconds < minute:
         return f"{seconds:.0f} s"
     return f"{seconds / minute:.0f} min" if seconds < 2 * hour else f"{seconds / hour:.1f} h"
+
+
+def yes_no(value: bool) -> str:
+    """Print a truth value."""
+    return "yes" if value else "no"

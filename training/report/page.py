@@ -2,62 +2,23 @@
 
 from __future__ import annotations
 
-import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup, escape
-
 from nodogram.nomogram import SCORE, Nomogram
+from training.evidence.document import RunEvidence
 from training.recipe import Recipe, load_recipe
 from training.report import formatting
-from training.report.figure_files import DrawnFigure, write_figures
-from training.report.model_rows import APPARENT, OUT_OF_FOLD, TEST, chosen_row
-from training.report.style import inline_svg
+from training.report.answer import all_warnings, find_answer, honest_lines
+from training.report.contents import page_contents
+from training.report.figure_files import DrawnFigure, show_figure, write_figures
+from training.report.markup import page_environment, page_script
+from training.report.pack.write_pack import PACK_FILES
+from training.report.page_tables import evidence_tables
 from training.report.tables import make_tables
-from training.results import FlowStep, ModelPerformance, RunResults
-
-INTERVAL = re.compile(r"^(-?[\d.e+]+) (\(.+(?:–| to ).+\))$")
-MINUS = re.compile(r"(?<![\w.])-(?=\d)")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the first screen says.
-
-    Attributes
-    ----------
-    out_of_fold, test, apparent
-        The nomogram on each sample, ``None`` where there is none.
-    clinical_out_of_fold, clinical_test, clinical_apparent
-        The clinical findings alone: what the nomogram must beat.
-    """
-
-    out_of_fold: ModelPerformance | None
-    test: ModelPerformance | None
-    apparent: ModelPerformance | None
-    clinical_out_of_fold: ModelPerformance | None
-    clinical_test: ModelPerformance | None
-    clinical_apparent: ModelPerformance | None
-
-    @property
-    def optimism(self) -> float | None:
-        """Apparent minus out-of-fold AUC."""
-        if self.apparent is None or self.out_of_fold is None:
-            return None
-        high, low = self.apparent.auc.value, self.out_of_fold.auc.value
-        return None if high is None or low is None else high - low
-
-
-@dataclass(frozen=True)
-class PageFigure:
-    """A figure and its SVG element, with identifiers of its own."""
-
-    drawn: DrawnFigure
-    svg: str
+from training.results import FlowStep, RunResults
 
 
 @dataclass(frozen=True)
@@ -85,22 +46,24 @@ class Flow:
     parts: tuple[FlowStep, ...]
 
 
-def write_report(results: RunResults, nomogram: Nomogram, run: Path) -> Path:
+def write_report(results: RunResults, evidence: RunEvidence, nomogram: Nomogram, run: Path) -> Path:
     """Write ``RUN/report/index.html``, and in ``RUN/figures`` the figures it shows.
 
     Returns
     -------
     page : pathlib.Path
-        One file without references to any other or to the network.
+        One file that needs no other and no network; it links to the reviewer pack beside it.
     """
-    drawn = write_figures(results, nomogram, run / "figures")
+    drawn = write_figures(results, evidence, nomogram, run / "figures")
     page = run / "report" / "index.html"
     page.parent.mkdir(parents=True, exist_ok=True)
-    page.write_text(render_page(results, nomogram, drawn, run.name), encoding="utf-8")
+    page.write_text(render_page(results, evidence, nomogram, drawn, run.name), encoding="utf-8")
     return page
 
 
-def render_page(results: RunResults, nomogram: Nomogram, drawn: Sequence[DrawnFigure], run_name: str) -> str:
+def render_page(
+    results: RunResults, evidence: RunEvidence, nomogram: Nomogram, drawn: Sequence[DrawnFigure], run_name: str
+) -> str:
     """Return the HTML of the report.
 
     Parameters
@@ -108,62 +71,28 @@ def render_page(results: RunResults, nomogram: Nomogram, drawn: Sequence[DrawnFi
     run_name
         Folder of the run, for the command that uses its bundle.
     """
-    environment = Environment(
-        loader=PackageLoader("training.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(
-        number=formatting.number,
-        interval=formatting.interval,
-        p_value=formatting.p_value,
-        duration=formatting.duration,
-        measured=formatting.measured,
-        cell=cell_markup,
-        heading=heading_markup,
-    )
-    shown = [PageFigure(d, inline_svg(d.svg.read_text(encoding="utf-8"), d.stem)) for d in drawn]
+    environment = page_environment()
+    tables = evidence_tables(results, evidence)
+    script = page_script(environment)
     return environment.get_template("report.html.j2").render(
         results=results,
+        evidence=evidence,
+        created=results.created.replace("T", " ").replace("+00:00", " UTC"),
         answer=find_answer(results.models),
+        honest=honest_lines(evidence),
+        warnings=all_warnings(results, evidence),
         tables=make_tables(results),
-        figures=shown,
+        placed_tables=tables,
+        figures=[show_figure(d, f"f{place}") for place, d in enumerate(drawn)],
+        contents=page_contents(results, evidence, {t.section for t in tables} | {d.section for d in drawn}),
         flow=split_flow(results.flow),
         recipe=recipe_sections(results.recipe),
-        cautions=cautions(results.recipe),
+        pack_files=PACK_FILES,
         command=prediction_command(nomogram, run_name),
         bundle_path=shlex.quote(f"{run_name}/bundle"),
+        script=script.source,
+        script_digest=script.digest,
     )
-
-
-def find_answer(models: Sequence[ModelPerformance]) -> Answer:
-    """Pick the rows of the first screen."""
-    return Answer(
-        out_of_fold=chosen_row(models, "nomogram", OUT_OF_FOLD),
-        test=chosen_row(models, "nomogram", TEST),
-        apparent=chosen_row(models, "nomogram", APPARENT),
-        clinical_out_of_fold=chosen_row(models, "clinical", OUT_OF_FOLD),
-        clinical_test=chosen_row(models, "clinical", TEST),
-        clinical_apparent=chosen_row(models, "clinical", APPARENT),
-    )
-
-
-def cautions(recipe: Recipe) -> tuple[str, ...]:
-    """Return what the recipe itself does to the honesty of the numbers, for the box of warnings."""
-    notes = []
-    if recipe.clinical.selected_on == "all" and recipe.clinical.screening != "none":
-        notes.append(
-            "The recipe screened the clinical findings on all patients, test patients included (clinical.selected_on = all): "
-            "test figures of the clinical model and the nomogram are optimistic too."
-        )
-    if recipe.classifiers.choose_by == "training_auc":
-        notes.append(
-            "The recipe chose algorithms by their AUC on the patients they were fitted on "
-            "(classifiers.choose_by = training_auc), which favors the one that memorizes best."
-        )
-    return tuple(notes)
 
 
 def split_flow(flow: Sequence[FlowStep]) -> Flow:
@@ -192,7 +121,7 @@ def recipe_sections(recipe: Recipe) -> tuple[RecipeSection, ...]:
 def _printed(value: object) -> str:
     match value:
         case bool():
-            return "yes" if value else "no"
+            return formatting.yes_no(value)
         case None:
             return formatting.UNDEFINED
         case float():
@@ -215,18 +144,3 @@ def prediction_command(nomogram: Nomogram, run_name: str) -> str:
         "--out PREDICTION_FOLDER",
     ]
     return " \\\n    ".join(parts)
-
-
-def cell_markup(text: str) -> Markup:
-    """Return a table cell: an interval on a line of its own, minus signs where hyphens stood for them."""
-    found = INTERVAL.match(text)
-    if found:
-        value, bounds = (MINUS.sub("−", part) for part in found.groups())
-        return Markup('{}<span class="ci">{}</span>').format(value, bounds)
-    return escape(MINUS.sub("−", text) if text.startswith("-") else text)
-
-
-def heading_markup(text: str) -> Markup:
-    """Return a column heading with what stands in parentheses at its end on a line of its own."""
-    name, opening, rest = text.partition(" (")
-    return Markup('{}<span class="ci">({}</span>').format(name, rest) if opening else escape(text)

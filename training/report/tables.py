@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -118,8 +119,8 @@ def make_tables(results: RunResults) -> ReportTables:
     )
 
 
-def write_tables(results: RunResults, folder: Path) -> tuple[Path, ...]:
-    """Write every table as CSV (UTF-8) and return the files.
+def write_table_files(tables: Iterable[ReportTable], folder: Path) -> tuple[Path, ...]:
+    """Write tables as CSV (UTF-8) and return the files.
 
     Parameters
     ----------
@@ -128,7 +129,7 @@ def write_tables(results: RunResults, folder: Path) -> tuple[Path, ...]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for table in make_tables(results).all:
+    for table in tables:
         path = folder / f"{table.stem}.csv"
         path.write_text(table.to_csv(), encoding="utf-8")
         written.append(path)

@@ -6,13 +6,15 @@ from pathlib import Path
 
 from nodogram.errors import Reason, SurroundingsError
 from nodogram.nomogram import Nomogram
+from training.evidence.document import RunEvidence
+from training.report.pack.write_pack import write_pack
 from training.report.page import write_report
-from training.report.tables import write_tables
+from training.report.page_tables import write_tables
 from training.results import RunResults
 
 
-def write_all(results: RunResults, nomogram: Nomogram, run: Path) -> Path:
-    """Write ``RUN/tables/*.csv``, ``RUN/figures/*.{svg,png}`` and ``RUN/report/index.html``; return the page.
+def write_all(results: RunResults, evidence: RunEvidence, nomogram: Nomogram, run: Path) -> Path:
+    """Write tables, figures, reviewer pack and page of a run below its folder; return the page.
 
     Raises
     ------
@@ -20,7 +22,10 @@ def write_all(results: RunResults, nomogram: Nomogram, run: Path) -> Path:
         ``OUTPUT_NOT_WRITABLE``.
     """
     try:
-        write_tables(results, run / "tables")
-        return write_report(results, nomogram, run)
+        write_tables(results, evidence, run / "tables")
+        page = write_report(results, evidence, nomogram, run)
+        # Checklists name only figures that are there.
+        write_pack(results, evidence, nomogram, run)
+        return page
     except OSError as error:
         raise SurroundingsError(Reason.OUTPUT_NOT_WRITABLE, f"{error.filename or run}: {error.strerror}") from error

@@ -21,15 +21,20 @@ def two_readers(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tin
     folder = tmp_path_factory.mktemp("two-readers")
     cohort = folder / "cohort"
     shutil.copytree(tiny_cohort, cohort)
-    rows = list(csv.DictReader((cohort / "cohort.csv").open(newline="")))
+    with (cohort / "cohort.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
     with (cohort / "cohort.csv").open("w", newline="") as stream:
         writer = csv.DictWriter(stream, [*rows[0], "roi_reader_b"])
         writer.writeheader()
         writer.writerows({**row, "roi_reader_b": row["roi"]} for row in rows)
     recipe = folder / "recipe.toml"
     text = tiny_recipe.read_text(encoding="utf-8")
-    for key in ("bootstrap_resamples", "repeats", "permutations", "noise_runs"):
-        text = "\n".join(f"{key} = 0" if line.startswith(f"{key} =") else line for line in text.splitlines())
+    # Outlines are what this is about: no network, one algorithm, no refits.
+    smallest = {"names": '["LR"]', "bootstrap_resamples": "0", "repeats": "0", "permutations": "0", "noise_runs": "0"}
+    for key, value in smallest.items():
+        text = "\n".join(f"{key} = {value}" if line.startswith(f"{key} =") else line for line in text.splitlines())
+    head, section, rest = text.partition("[network]\n")
+    text = head + section + rest.replace("enabled = true", "enabled = false", 1)
     recipe.write_text(text, encoding="utf-8")
     options = RunOptions(resume=False, jobs=2)
     train_run(cohort, str(recipe), folder / "run", options, RunProgress(PHASES, Console(stderr=True, quiet=True)))

@@ -88,6 +88,7 @@ def example_results(title: str = "Larynx 2025, synthetic example") -> RunResults
         threshold_rule="highest threshold with sensitivity of at least 0.90 on out-of-fold development probabilities",
         score_calibration=(0.6421, -0.1873),
         split_digest="0b" * 32,
+        split_from_cohort=False,
         duration_s=4210.0,
         software=(
             ("SimpleITK", "2.5.7"),

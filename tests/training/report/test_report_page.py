@@ -2,23 +2,30 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+from example_evidence import example_evidence, leaking, least_evidence
 from example_nomogram import constant_nomogram, example_nomogram, score_only_nomogram
 from example_results import example_results, with_constant_score, without_clinical, without_deep
 
 from nodogram.errors import Reason, SurroundingsError
 from nodogram.nomogram import Nomogram, NomogramTerm
+from training.evidence.document import RunEvidence
 from training.recipe import load_recipe
-from training.report.page import cell_markup, recipe_sections, render_page, split_flow
+from training.report.figure_files import run_plans, write_planned
+from training.report.markup import cell_markup
+from training.report.page import recipe_sections, render_page, split_flow, write_report
+from training.report.page_tables import write_tables
 from training.report.write import write_all
 from training.results import FlowStep, ModelPerformance, RunResults
 
 VOID = {"meta", "br", "link", "img", "input", "hr", "wbr", "col"}
-FIGURES = {
+RESULT_FIGURES = {
     "nomogram",
     "apparent_vs_honest",
     "roc_models",
@@ -29,6 +36,23 @@ FIGURES = {
     "lasso_deep",
     "finetuning",
 }
+EVIDENCE_FIGURES = {
+    "calibration",
+    "decision_curve",
+    "precision_recall",
+    "subgroups_out_of_fold",
+    "subgroups_test",
+    "contribution_share",
+    "shap",
+    "feature_boxes",
+    "feature_correlation",
+    "activation_maps",
+}
+SECTIONS = (
+    *("answer", "reading", "flow", "baseline", "acquisition", "clinical", "algorithms", "models", "discrimination"),
+    *("calibration", "utility", "honesty", "agreement", "subgroups", "incremental", "explanation", "nomogram-section"),
+    *("selection", "finetuning-section", "recipe", "provenance", "pack", "predict"),
+)
 
 
 class Page(HTMLParser):
@@ -57,7 +81,7 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.open:
+        if not {"style", "script"} & set(self.open):
             self.words.append(data)
 
     def _note(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -75,9 +99,15 @@ def results() -> RunResults:
 
 
 @pytest.fixture(scope="module")
-def run(results: RunResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def evidence() -> RunEvidence:
+    return example_evidence()
+
+
+@pytest.fixture(scope="module")
+def run(results: RunResults, evidence: RunEvidence, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "first run"
-    assert write_all(results, example_nomogram(), run) == run / "report" / "index.html"
+    write_tables(results, evidence, run / "tables")
+    assert write_report(results, evidence, example_nomogram(), run) == run / "report" / "index.html"
     return run
 
 
@@ -86,10 +116,16 @@ def html(run: Path) -> str:
     return (run / "report" / "index.html").read_text(encoding="utf-8")
 
 
-def render(results: RunResults, folder: Path, nomogram: Nomogram | None = None) -> Page:
-    page = Page(write_all(results, nomogram or example_nomogram(), folder).read_text(encoding="utf-8"))
+def undrawn(results: RunResults, evidence: RunEvidence | None = None, nomogram: Nomogram | None = None) -> Page:
+    """Return the page without figures, which take their time."""
+    page = Page(render_page(results, evidence or least_evidence(), nomogram or example_nomogram(), (), "run"))
     assert page.open == []
     return page
+
+
+def stems(results: RunResults) -> set[str]:
+    """Return the names of the figures a run has."""
+    return {plan.stem for plan in run_plans(results, least_evidence(), example_nomogram())}
 
 
 def nomogram_row(results: RunResults, sample: str) -> ModelPerformance:
@@ -97,28 +133,58 @@ def nomogram_row(results: RunResults, sample: str) -> ModelPerformance:
 
 
 def test_everything_is_written(run: Path, html: str) -> None:
-    assert len(list((run / "tables").iterdir())) == 8
-    assert {path.stem for path in (run / "figures").iterdir()} == FIGURES
-    for stem in FIGURES:
-        assert (run / "figures" / f"{stem}.svg").stat().st_size > 5_000
+    stems = {path.stem for path in (run / "figures").iterdir()}
+    assert stems >= RESULT_FIGURES | EVIDENCE_FIGURES
+    for stem in stems:
+        assert (run / "figures" / f"{stem}.svg").stat().st_size > 2_000
         assert (run / "figures" / f"{stem}.png").read_bytes().startswith(b"\x89PNG\r\n")
-        assert (run / "figures" / f"{stem}.png").stat().st_size > 10_000
-    assert 200_000 < len(html.encode()) < 3 << 20
+    assert {path.stem for path in (run / "tables").iterdir()} >= {
+        "table1_baseline_by_split",
+        "table5_nomogram",
+        "discrimination_nomogram",
+        "calibration_nomogram",
+        "utility_per_100_patients",
+        "utility_per_100_cn0_patients",
+        "agreement_selected_features",
+        "sample_size",
+    }
 
 
-def test_the_page_is_balanced_and_stands_alone(html: str) -> None:
+def test_the_page_is_light(html: str) -> None:
+    assert 200_000 < len(html.encode()) < 1_200_000
+
+
+def test_the_page_is_balanced_and_stands_alone(run: Path, html: str) -> None:
     page = Page(html)
     assert page.open == []
-    assert not [r for r in page.references if not r.startswith("#")]
-    assert not {"script", "link", "img", "iframe", "object", "embed"} & set(page.tags)
+    outside = [r for r in page.references if not r.startswith(("#", "data:image/"))]
+    assert outside, "the reviewer pack is linked to"
+    assert not [r for r in outside if not r.startswith("pack/")]
+    assert not {"link", "iframe", "object", "embed"} & set(page.tags)
     assert not re.findall(r"url\((?!#)|@import", html)
-    assert page.tags.count("svg") == len(FIGURES)
+    assert page.tags.count("figure") == len(list((run / "figures").glob("*.svg")))
+
+
+def test_the_only_script_is_the_one_the_policy_allows(html: str) -> None:
+    (script,) = re.findall(r"<script>(.*?)</script>", html, flags=re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
+    (policy,) = re.findall(r'Content-Security-Policy" content="([^"]*)"', html)
+    assert "default-src 'none'" in policy.replace("&#39;", "'")
+    assert f"script-src 'sha256-{digest}'" in policy.replace("&#39;", "'")
+    assert len(script) < 1_500
+
+
+def test_the_contents_lead_to_every_part_in_order(html: str) -> None:
+    menu = html[html.index('id="menu"') : html.index("</nav>")]
+    assert re.findall(r'href="#([^"]+)"', menu) == list(SECTIONS)
+    places = [html.index(f' id="{anchor}"') for anchor in SECTIONS]
+    assert places == sorted(places)
 
 
 def test_identifiers_are_unique_and_every_reference_leads_somewhere(html: str) -> None:
     page = Page(html)
     assert len(page.identifiers) == len(set(page.identifiers))
-    assert {r.removeprefix("#") for r in page.references} <= set(page.identifiers)
+    assert {r.removeprefix("#") for r in page.references if r.startswith("#")} <= set(page.identifiers)
 
 
 def test_the_answer_comes_first_and_is_honest(results: RunResults, html: str) -> None:
@@ -139,9 +205,29 @@ def test_apparent_numbers_are_never_without_their_label(html: str) -> None:
         assert text[match.end() :].startswith(" (optimistic)")
 
 
-def test_the_word_that_is_banned_is_absent(run: Path, html: str) -> None:
-    texts = [html, *(path.read_text(encoding="utf-8") for path in (run / "tables").iterdir())]
-    assert not [text for text in texts if "significan" in text.lower()]
+def test_the_first_screen_says_how_far_to_believe_it(evidence: RunEvidence, html: str) -> None:
+    first = Page(html[: html.index("How to read this report")]).text
+    (nomogram,) = (m for m in evidence.honesty.optimism.models if m.model == "nomogram")
+    auc = next(c for c in nomogram.corrected if c.measure == "auc")
+    assert f"refitted on 30 bootstrap resamples: less its optimism of {auc.optimism.mean:.3f}" in first
+    assert f"the apparent AUC of {auc.apparent:.3f} becomes {auc.corrected:.3f}" in first
+    null = evidence.honesty.permutation.pooled
+    assert null is not None
+    assert f"{null.distribution.low:.3f} to {null.distribution.high:.3f}, against {null.observed:.3f}" in first
+    assert f"(p = {null.p:.3f}; with so few it cannot be below 0.01)" in first
+    for family in evidence.comparisons:
+        (clinical,) = (c for c in family.auc if c.second == "Clinical findings")
+        assert clinical.verdict in first
+    need = evidence.sample_size.nomogram
+    assert f"{need.patients:,} patients ({need.events:,} events) are needed for 7 candidate parameters" in first
+    assert "split by patient before anything was computed" in first
+
+
+def test_the_word_is_printed_with_its_adjusted_p_only(run: Path, html: str) -> None:
+    texts = [Page(html).text, *(path.read_text(encoding="utf-8") for path in (run / "tables").iterdir())]
+    for text in texts:
+        for found in re.finditer("significan", text, flags=re.IGNORECASE):
+            assert re.match(r"significant at the 5 % level after Holm's correction for \d+ comparisons", text[found.start() :])
 
 
 def test_all_keys_digests_versions_and_the_command_are_printed(results: RunResults, html: str) -> None:
@@ -155,6 +241,31 @@ def test_all_keys_digests_versions_and_the_command_are_printed(results: RunResul
     assert "--set ct_reported_lnm=yes" in text
     assert "--set tumour_site=supraglottic" in text
     assert results.nomogram.formula in text
+
+
+def hostile_evidence(evil: str) -> RunEvidence:
+    """Return evidence in which everything that can be named by a cohort has an evil name."""
+    full = example_evidence()
+    table = full.subgroups[0]
+    kind = table.characteristics[0]
+    named = kind.model_copy(update={"label": evil, "rows": tuple(row.model_copy(update={"level": evil}) for row in kind.rows)})
+    shares = full.explanation.contribution
+    predictors = tuple(p.model_copy(update={"label": evil}) for p in shares.predictors)
+    return full.model_copy(
+        update={
+            "subgroups": (table.model_copy(update={"characteristics": (named,)}),),
+            "explanation": full.explanation.model_copy(
+                update={
+                    "contribution": shares.model_copy(update={"predictors": predictors}),
+                    "boxes": (),
+                    "correlation": None,
+                    "activation": None,
+                    "notes": (evil,),
+                }
+            ),
+            "agreement": None if full.agreement is None else full.agreement.model_copy(update={"source": evil}),
+        }
+    )
 
 
 def test_hostile_names_stay_text(results: RunResults, tmp_path: Path) -> None:
@@ -180,68 +291,88 @@ def test_hostile_names_stay_text(results: RunResults, tmp_path: Path) -> None:
         predictor="site", label=evil, kind="categorical", levels=("a", "b; rm -rf"), level_coefficients=(0.0, 1.0)
     )
     nomogram = example_nomogram()
-    page = render(hostile, tmp_path / "run", nomogram.model_copy(update={"terms": (*nomogram.terms, site)}))
-    assert "script" not in page.tags
+    nomogram = nomogram.model_copy(update={"terms": (*nomogram.terms, site)})
+    evidence = hostile_evidence(evil)
+    named = ("nomogram", "lasso", "finetuning", "subgroups", "contribution")
+    plans = (plan for plan in run_plans(hostile, evidence, nomogram) if plan.stem.startswith(named))
+    drawn = write_planned(plans, tmp_path / "figures")
+    page = Page(render_page(hostile, evidence, nomogram, drawn, "run"))
+    assert page.open == []
+    assert page.tags.count("script") == 1
+    assert page.tags.count("svg") == len(drawn) == 5
     assert page.text.count(evil) >= 12
     assert "--set 'site=b; rm -rf'" in page.text
     # A file name is made of harmless characters only.
-    assert all(re.fullmatch(r"[a-z0-9_-]+\.(svg|png)", path.name) for path in (tmp_path / "run" / "figures").iterdir())
+    assert all(re.fullmatch(r"[a-z0-9_-]+\.(svg|png)", path.name) for path in (tmp_path / "figures").iterdir())
 
 
-def test_a_constant_score_is_said_and_drawn(results: RunResults, tmp_path: Path) -> None:
-    text = render(with_constant_score(results), tmp_path, constant_nomogram()).text
+def test_a_constant_score_is_said(results: RunResults) -> None:
+    flat = with_constant_score(results)
+    text = undrawn(flat, nomogram=constant_nomogram()).text
     assert "Out of fold, the DLR score ranked no better than chance: it is constant." in text
     assert "images add nothing to this nomogram" in text
     assert "On pure noise that is the right answer" in text
     assert "The apparent and the out-of-fold AUC are the same." in text
     assert "LASSO paths" not in text
-    assert not list((tmp_path / "figures").glob("lasso*"))
+    assert "Not known: the recipe asks for none." in text
+    assert not [stem for stem in stems(flat) if stem.startswith("lasso")]
 
 
-def test_a_cohort_without_clinical_predictors(results: RunResults, tmp_path: Path) -> None:
-    text = render(without_clinical(results), tmp_path, score_only_nomogram()).text
+def test_a_cohort_without_clinical_predictors(results: RunResults) -> None:
+    text = undrawn(without_clinical(results), nomogram=score_only_nomogram()).text
     assert "there is no Table 3" in text
     assert "clinical findings alone" not in text
     assert "--set" not in text
 
 
-def test_a_run_without_network_shows_no_deep_features(results: RunResults, tmp_path: Path) -> None:
-    text = render(without_deep(results), tmp_path).text
-    assert not (tmp_path / "figures" / "roc_deep.svg").exists()
-    assert not (tmp_path / "figures" / "finetuning.svg").exists()
-    assert "Fine-tuning of the backbone" not in text
+def test_a_run_without_network_shows_no_deep_features(results: RunResults) -> None:
+    shallow = without_deep(results)
+    page = undrawn(shallow)
+    text = page.text
+    assert not {"roc_deep", "finetuning"} & stems(shallow)
+    assert "finetuning-section" not in page.identifiers
     assert "Deep features ·" not in text
 
 
-def test_a_run_without_test_patients_says_so(results: RunResults, tmp_path: Path) -> None:
+def test_a_run_without_test_patients_says_so(results: RunResults) -> None:
     untested = results.model_copy(update={"models": tuple(m for m in results.models if m.sample != "test")})
-    text = render(untested, tmp_path).text
+    text = undrawn(untested).text
     assert "with no test patients" in text
     assert "No test patients in this run." in text
+    assert "subgroups_test" not in stems(untested)
 
 
-def test_a_recipe_that_looks_at_test_patients_is_called_out(results: RunResults) -> None:
-    text = Page(
-        render_page(results.model_copy(update={"recipe": load_recipe("paper"), "warnings": ()}), example_nomogram(), (), "run")
-    ).text
+def test_parts_without_anything_to_show_are_left_out(results: RunResults) -> None:
+    page = undrawn(results, least_evidence())
+    assert not {"agreement", "subgroups", "incremental"} & set(page.identifiers)
+    assert not {"#agreement", "#subgroups", "#incremental"} & set(page.references)
+    assert {"honesty", "calibration"} <= set(page.identifiers)
+
+
+def test_a_recipe_that_looks_at_test_patients_is_called_out(results: RunResults, evidence: RunEvidence) -> None:
+    paper = results.model_copy(update={"recipe": load_recipe("paper"), "warnings": ()})
+    text = undrawn(paper, leaking(evidence)).text
     first = text[: text.index("How to read this report")]
-    assert "screened the clinical findings on all patients, test patients included" in first
-    assert "favors the one that memorizes best" in first
+    assert "Clinical findings were screened on all patients (clinical.selected_on = all)." in first
+    assert "1 doubt: see the warnings above." in first
     assert "Marked rows differ from the recipe sound" in text
 
 
-def test_no_warning_is_said_too(results: RunResults) -> None:
-    assert (
-        "The run raised no warnings."
-        in Page(render_page(results.model_copy(update={"warnings": ()}), example_nomogram(), (), "run")).text
-    )
+def test_a_warning_is_printed_once(results: RunResults, evidence: RunEvidence) -> None:
+    doubtful = leaking(evidence)
+    repeated = results.model_copy(update={"warnings": doubtful.leakage.warnings})
+    assert undrawn(repeated, doubtful).text.count(doubtful.leakage.warnings[0]) == 1
+
+
+def test_no_warning_is_said_too(results: RunResults, evidence: RunEvidence) -> None:
+    assert "The run raised no warnings." in undrawn(results.model_copy(update={"warnings": ()}), evidence).text
 
 
 def test_an_unwritable_folder_is_an_expected_failure(results: RunResults, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     with pytest.raises(SurroundingsError) as caught:
-        write_all(results, example_nomogram(), blocked)
+        write_all(results, example_evidence(), example_nomogram(), blocked)
     assert caught.value.reason == Reason.OUTPUT_NOT_WRITABLE
 
 

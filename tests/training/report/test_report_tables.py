@@ -10,7 +10,7 @@ from example_results import example_results, with_constant_score, without_clinic
 
 from training.report import formatting
 from training.report.model_rows import chosen_row, final_rows
-from training.report.tables import make_tables, write_tables
+from training.report.tables import make_tables, write_table_files
 from training.results import Estimate, RunResults
 
 NAMES = (
@@ -33,7 +33,7 @@ def results() -> RunResults:
 @pytest.fixture(scope="module")
 def folder(results: RunResults, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run") / "tables"
-    assert tuple(path.name for path in write_tables(results, folder)) == NAMES
+    assert tuple(path.name for path in write_table_files(make_tables(results).all, folder)) == NAMES
     return folder
 
 
@@ -158,14 +158,14 @@ def test_undefined_values_are_dashes_not_nan(results: RunResults) -> None:
 
 
 def test_no_clinical_predictor_leaves_headers_only(results: RunResults, tmp_path: Path) -> None:
-    write_tables(without_clinical(results), tmp_path)
+    write_table_files(make_tables(without_clinical(results)).all, tmp_path)
     assert read(tmp_path / NAMES[2]) == []
     assert (tmp_path / NAMES[0]).read_text(encoding="utf-8").startswith("Characteristic,Level,Development (n = 164)")
 
 
 def test_a_cell_with_separators_is_quoted(results: RunResults, tmp_path: Path) -> None:
     odds = results.odds_ratios[0].model_copy(update={"predictor": 'Nodes, "large"\nor necrotic'})
-    write_tables(results.model_copy(update={"odds_ratios": (odds,)}), tmp_path)
+    write_table_files(make_tables(results.model_copy(update={"odds_ratios": (odds,)})).all, tmp_path)
     assert read(tmp_path / NAMES[2])[0]["Predictor"] == 'Nodes, "large"\nor necrotic'
 
 
