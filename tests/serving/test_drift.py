@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nodogram.bundle import PredictorReference, Reference
-from serving.drift import MINIMUM_PREDICTIONS, Bins, DriftMonitor, smoothed, stability_index
+from nodogram.stability import Bins, smoothed, stability_index
+from serving.drift import MINIMUM_PREDICTIONS, DriftMonitor
 
 DECILES = PredictorReference(predictor="score", deciles=tuple(float(v) for v in range(1, 10)))
 LEVELS = PredictorReference(predictor="site", levels=("a", "b"), shares=(0.5, 0.5))

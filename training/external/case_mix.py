@@ -10,9 +10,9 @@ import numpy as np
 from nodogram.bundle import ModelBundle, PredictorReference
 from nodogram.nomogram import SCORE
 from nodogram.settings import Settings
+from nodogram.stability import Bins, chance_stability, population_stability
 from training.external.disclosure import safe_quantiles, withheld
 from training.external.prediction import AcquisitionValues, StoredPrediction
-from training.external.stability import Bins, chance_stability, population_stability
 
 FEW = "fewer than five patients for each bin"
 WITHHELD = "a count of fewer than five patients, which the index would give away"
