@@ -4,7 +4,7 @@ BIN := .venv/bin
 # OpenMP workers that spin while others wait cost more than they gain where tests and fits share few cores.
 export OMP_WAIT_POLICY ?= passive
 
-.PHONY: setup check proto test demo bench clean
+.PHONY: setup check proto test demo bench images e2e clean
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test   the test suite        make check  style, types, import contracts"
 	@echo "make bench  the benchmarks        make setup  just the virtual environment"
 	@echo "make proto  the gRPC stubs from their source"
+	@echo "make images both container images with podman   make e2e  the story from image to served model"
 
 setup: .venv/.complete
 
@@ -24,7 +25,7 @@ setup: .venv/.complete
 	@echo "building PyRadiomics ..."
 	$(BIN)/pip install -q --no-cache-dir --no-build-isolation --no-deps -c requirements/constraints.txt pyradiomics==3.0.1
 	@echo "installing the training and development packages (about 1 GB, one to three minutes) ..."
-	$(BIN)/pip install -q -c requirements/constraints.txt -e ".[train,serve,client]" --group dev
+	$(BIN)/pip install -q -c requirements/constraints.txt -e ".[train,track,serve,client,deploy]" --group dev
 	@touch $@
 
 check: setup
@@ -34,6 +35,7 @@ check: setup
 	$(BIN)/lint-imports --no-cache
 	$(BIN)/buf lint proto
 	$(BIN)/python proto/generate.py --check
+	$(BIN)/python -m charts.generate --check
 
 proto: setup
 	$(BIN)/python proto/generate.py
@@ -52,6 +54,12 @@ bench: setup
 	$(BIN)/python -W ignore -m benchmarks.extraction $(BENCH)/extraction
 	test -d $(BUNDLE) || $(BIN)/nodogram demo --out demo
 	$(BIN)/python -W ignore -m benchmarks.serving $(BUNDLE) $(BENCH)/serving
+
+images: setup
+	$(BIN)/python -m images
+
+e2e: setup
+	$(BIN)/python -m pytest -m slow tests/e2e -s $(PYTEST_ARGS)
 
 clean:
 	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -31,6 +31,8 @@ EXTRAS = {
     "extract": "train",
     "evaluate": "train",
     "report": "train",
+    "gate": "train",
+    "track": "track",
     "demo": "train",
     "serve": "serve",
     "request": "serve",

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from training.cohort_cli import cohort_app
 
+if TYPE_CHECKING:
+    from training.results import RunResults
+
 __all__ = ["cohort_app", "demo", "train"]
 
 JobsOption = Annotated[int, typer.Option("--jobs", min=1, help="Processes; the default uses every core.")]
 CohortOption = Annotated[Path, typer.Option("--cohort", help="Folder with cohort.csv and cohort.toml.", show_default=False)]
+
+# The kubelet makes it in every container.
+TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def core_count() -> int:
@@ -29,6 +37,7 @@ def train(
     jobs: JobsOption = core_count(),  # noqa: B008 - a property of the machine, constant in a process
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first patient that cannot be used.")] = False,
     cache: Annotated[Path | None, typer.Option(help="Folder of extracted cases, to share between runs.")] = None,
+    track: Annotated[str | None, typer.Option(help="Record it in MLflow: local, a folder, or a URI.")] = None,
 ) -> None:
     """Train on a cohort: bundle, predictions, tables, figures and report."""
     from training.progress import RunProgress
@@ -39,6 +48,19 @@ def train(
     options = RunOptions(resume=resume, jobs=jobs, strict=strict, cache=cache)
     results = train_run(cohort, recipe, out, options, progress)
     print_results(results, out, progress.console)
+    _leave_result(results, out)
+    if track is not None:
+        from training.tracking import TrackingStore, track_run
+
+        track_run(out, TrackingStore.at(track))
+
+
+def _leave_result(results: RunResults, out: Path) -> None:
+    """Tell Kubernetes what came out; ``nodogram deploy train`` reads it from the status of the pod."""
+    if TERMINATION_LOG.is_file():
+        document = {"bundle_digest": results.bundle_digest, "bundle": str(out / "bundle"), "run": str(out)}
+        with contextlib.suppress(OSError):
+            TERMINATION_LOG.write_text(json.dumps(document), encoding="utf-8")
 
 
 def demo(

@@ -15,8 +15,7 @@ from benchmarks.extraction.report import heading, say, table
 from nodogram.stats.agreement import icc_absolute_agreement, icc_consistency, icc_one_way
 from nodogram.stats.calibration import calibration_line
 from nodogram.stats.classification import confusion
-from nodogram.stats.discrimination import auc, auc_interval
-from nodogram.stats.resampling import bootstrap_interval
+from nodogram.stats.discrimination import auc_bootstrap_interval, auc_interval
 
 BOOTSTRAP = 2000
 # 200 cohorts leave a coverage uncertain by 1.5 points; where an interval is cheap, more cohorts say more.
@@ -104,8 +103,8 @@ def _discrimination(outcome: NDArray[np.int64], probability: NDArray[np.float64]
 def _resampled(
     outcome: NDArray[np.int64], probability: NDArray[np.float64], truth: Truth, rng: np.random.Generator
 ) -> Iterator[Interval]:
-    found = bootstrap_interval(outcome, probability, auc, replicates=BOOTSTRAP, rng=rng)
-    yield Interval("AUC", f"bootstrap, {BOOTSTRAP:,}", found.low, found.high, truth.auc)
+    found = auc_bootstrap_interval(outcome, probability, replicates=BOOTSTRAP, rng=rng)
+    yield Interval("AUC", f"stratified bootstrap, {BOOTSTRAP:,}", found.low, found.high, truth.auc)
 
 
 def _calibration(outcome: NDArray[np.int64], probability: NDArray[np.float64], truth: Truth) -> Iterator[Interval]:

@@ -93,11 +93,16 @@ def _optimism(honesty: HonestyEvidence) -> str:
     auc = next((c for m in found.models if m.model == "nomogram" for c in m.corrected if c.measure == "auc"), None)
     if auc is None or auc.corrected is None:
         return f"Not known: {(auc.reason if auc else None) or found.reason or 'the chain was not refitted on resamples'}."
-    return (
+    text = (
         f"The whole chain was refitted on {found.count.fitted} bootstrap resamples: less its optimism of "
         f"{_signed(auc.optimism.mean)}, the apparent AUC of {formatting.number(auc.apparent)} becomes "
-        f"{formatting.number(auc.corrected)}."
+        f"{formatting.number(auc.corrected)}"
     )
+    plus = next((p for m in found.models if m.model == "nomogram" for p in m.plus if p.measure == "auc"), None)
+    if plus is None or plus.value is None:
+        return f"{text}."
+    # A model that remembers its patients remembers those of a resample as well: the first correction is then too small.
+    return f"{text}; judged by the patients not drawn (.632+) {formatting.number(plus.value)}."
 
 
 def _permutation(honesty: HonestyEvidence) -> str:

@@ -23,9 +23,10 @@ OUTER_RULE, INNER_RULE = 12, 6
 RIGID_SHARE = 0.9
 INTERVAL = re.compile(r"^(-?[\d.e+]+) (\(.+(?:–| to ).+\))$")
 MINUS = re.compile(r"(?<![\w.])-(?=\d)")
-# Width of a character of Times beside its height, on average.
-CHARACTER_WIDTH = 0.5
-PADDING_MM = 3.0
+# Width of a character of Times beside its height: digits have 0.5, bold letters a little more.
+CHARACTER_WIDTH = 0.53
+# Margins of a cell, left and right.
+PADDING_MM = 4.0
 MM_PER_PT = 25.4 / 72
 
 
@@ -139,7 +140,7 @@ def _needs_mm(
 
 def _shared(least: Sequence[float], wanted: Sequence[float], total_mm: float) -> tuple[float, ...]:
     if sum(wanted) <= total_mm:
-        return tuple(wanted)
+        return tuple(width * total_mm / sum(wanted) for width in wanted)
     spare, excess = total_mm - sum(least), [w - low for w, low in zip(wanted, least, strict=True)]
     if spare <= 0 or sum(excess) <= 0:
         return tuple(low * total_mm / sum(least) for low in least)

@@ -1,0 +1,1 @@
+"""Helm charts, and the program that keeps their schema and README in step with their values."""

@@ -1,0 +1,1 @@
+"""What Dockerfiles run: single files that need nothing but Python."""

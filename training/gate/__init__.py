@@ -1,0 +1,1 @@
+"""Whether a retrained model may replace the one in use: rules fixed beforehand, figures, a signed record."""
