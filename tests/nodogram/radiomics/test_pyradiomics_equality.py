@@ -107,13 +107,18 @@ def plain(case: Case, settings: ModelSettings) -> dict[str, float]:
     return {f"radiomics.{name}": float(value) for name, value in found.items()}
 
 
-def assert_equal(case: Case, settings: ModelSettings, expected: dict[str, float]) -> None:
+# NumPy sums in the order the vector units of a processor suggest: tables made on another one may differ in the last digits.
+OTHER_PROCESSOR = 1e-10
+
+
+def assert_equal(case: Case, settings: ModelSettings, expected: dict[str, float], rounding: float = 0.0) -> None:
     """No difference at all, but for LoG, where 1e-6 of the value or of the image's deviation in the region is allowed."""
     vector = extract(prepare(case, settings), settings)
     found = dict(zip(vector.names, vector.values.tolist(), strict=True))
     assert found.keys() == expected.keys()
     exact = {name for name in found if "log-sigma" not in name}
-    assert {name: (found[name], expected[name]) for name in exact if found[name] != expected[name]} == {}
+    allowed = {name: rounding * max(abs(expected[name]), 1.0) for name in exact}
+    assert {name: (found[name], expected[name]) for name in exact if abs(found[name] - expected[name]) > allowed[name]} == {}
     for name in found.keys() - exact:
         image = name.split("_")[0]
         deviation = np.sqrt(expected[f"{image}_firstorder_Variance"]) if "firstorder" in name else 0.0
@@ -135,7 +140,7 @@ def test_tabulated_values_of_a_lung_tumor(test_data: Path, pipeline: str) -> Non
     radiomics = test_data / "radiomics"
     expected = tabulated(radiomics / "golden" / "lung1.csv", pipeline)
     assert len(expected) == 1595
-    assert_equal(sample(radiomics / "pyradiomics", "lung1"), PIPELINES[pipeline], expected)
+    assert_equal(sample(radiomics / "pyradiomics", "lung1"), PIPELINES[pipeline], expected, OTHER_PROCESSOR)
 
 
 @pytest.mark.parametrize("patient", ["STS_002", "STS_008"])
@@ -148,10 +153,11 @@ def test_tabulated_values_of_sarcomas_from_dicom_and_rtstruct(test_data: Path, p
     np.testing.assert_array_equal(scan.mask.array, stored.array)
     case = Case(patient, Volume(scan.volume.array, stored.geometry), stored)
     for pipeline, settings in PIPELINES.items():
-        assert_equal(case, settings, tabulated(test_data / "radiomics" / "golden" / f"{patient}.csv", pipeline))
+        table = tabulated(test_data / "radiomics" / "golden" / f"{patient}.csv", pipeline)
+        assert_equal(case, settings, table, OTHER_PROCESSOR)
 
 
-@pytest.mark.parametrize("patient", ["brain1", "brain2", "breast1"])
+@pytest.mark.parametrize("patient", ["brain1", "brain2", "breast1", "lung1"])
 @pytest.mark.parametrize("pipeline", ["native", "resampled"])
 def test_samples_of_pyradiomics(test_data: Path, patient: str, pipeline: str) -> None:
     case = sample(test_data / "radiomics" / "pyradiomics", patient)
