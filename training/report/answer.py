@@ -149,7 +149,8 @@ def _calibration(evidence: RunEvidence) -> Iterator[str]:
 
 def _sample_size(plan: SampleSizePlan) -> str:
     need = plan.nomogram
-    text = f"{need.patients:,} patients ({need.events:,} events) are needed for {need.candidates} candidate parameters"
+    candidates = f"{need.candidates} candidate parameter{'s' * (need.candidates != 1)}"
+    text = f"{need.patients:,} patients ({need.events:,} events) are needed for {candidates}"
     if plan.at_hand is None:
         return f"{text}."
     counts = plan.at_hand.counts

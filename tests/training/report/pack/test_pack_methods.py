@@ -146,7 +146,7 @@ def sentences(facts: PackFacts) -> list[str]:
 def test_prose_is_whole(make: Any) -> None:
     facts = make()
     text = text_of(facts)
-    for broken in ("  ", " ,", " .", "..", ",,", "None", "nan", "{", "}", " ;", "( ", " )"):
+    for broken in ("  ", " ,", " . ", " .\n", "..", ",,", "None", "nan", "{", "}", " ;", "( ", " )"):
         assert broken not in text.replace("…", ""), broken
     for passage in methods_passages(facts):
         assert passage.text[0].isupper() or passage.text[0] in "“1234567890"
