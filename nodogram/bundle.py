@@ -209,6 +209,20 @@ def load_bundle(
     )
 
 
+def verify_bundle(path: Path) -> BundleManifest:
+    """Compare a bundle folder or ``.tar`` with its manifest, byte for byte, without loading a model.
+
+    Raises
+    ------
+    BundleError
+        With the reason of the first thing that is wrong.
+    """
+    folder = _unpack(path) if path.is_file() else path
+    manifest = read_manifest(folder)
+    check_files(folder, manifest)
+    return manifest
+
+
 def read_manifest(folder: Path) -> BundleManifest:
     """Read ``bundle.json``; its format version is judged before anything else in it.
 

@@ -39,6 +39,8 @@ EXTRAS = {
     "deploy": "deploy",
 }
 
+CORE_COMMANDS = ("predict", "bundle")
+
 app = typer.Typer(
     name="nodogram",
     help="From a neck CT, a tumor outline and clinical findings to the probability of lymph-node metastasis.",
@@ -179,12 +181,21 @@ def diff_command(first: Path, second: Path, as_json: JsonOption = False) -> None
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 the data or the check says no, 2 usage."""
-    for entry in metadata.entry_points(group=COMMAND_GROUP):
+    for entry in _wanted(sys.argv[1:]):
         _add(entry)
     try:
         app()
     except NodogramError as error:
         _fail(error)
+
+
+def _wanted(arguments: list[str]) -> list[metadata.EntryPoint]:
+    """Return the groups to load: the one that is called, so that no command waits for the others; all where none is named."""
+    found = list(metadata.entry_points(group=COMMAND_GROUP))
+    called = next((a for a in arguments if not a.startswith("-")), None)
+    if called in CORE_COMMANDS:
+        return []
+    return [entry for entry in found if entry.name == called] or found
 
 
 def _add(entry: metadata.EntryPoint) -> None:

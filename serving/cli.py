@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nodogram.bundle import load_bundle
+from nodogram.bundle import verify_bundle
 from serving.config import PREFIX, ServerSettings, read_settings
 from serving.tokens import Tokens
 
@@ -46,10 +46,11 @@ def serve(
     settings = read_settings()
     if settings.token_file is not None:
         Tokens(settings.token_file)
-    model = load_bundle(settings.bundle)
+    # The server itself loads it; what can be told without that is told at once.
+    manifest = verify_bundle(settings.bundle)
     scheme = "http" if settings.tls_certificate is None else "https"
     Console(stderr=True).print(
-        f"bundle [bold]{model.manifest.name}[/] {model.digest[:12]}; {scheme}://{settings.host}:{settings.http_port}, "
+        f"bundle [bold]{manifest.name}[/] {manifest.digest[:12]}; {scheme}://{settings.host}:{settings.http_port}, "
         f"gRPC {settings.host}:{settings.grpc_port}; ready when the known-answer cases are reproduced",
         highlight=False,
     )
