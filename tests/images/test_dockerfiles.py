@@ -66,7 +66,11 @@ def test_only_what_is_named_is_sent_to_a_build() -> None:
 @pytest.mark.skipif(shutil.which("podman") is None, reason="podman is not installed")
 def test_podman_takes_the_configuration(tmp_path: Path) -> None:
     podman = prepare_podman(tmp_path)
-    found = podman("info", "--format", "{{.Store.GraphRoot}} {{.Host.CgroupManager}}").stdout.split()
-    assert found == [str(tmp_path / "store"), "cgroupfs"]
-    with pytest.raises(PodmanError, match="podman image inspect exited"):
-        podman.inspect("image", "localhost/nodogram/never-built:1")
+    try:
+        found = podman("info", "--format", "{{.Store.GraphRoot}} {{.Host.CgroupManager}}").stdout.split()
+        assert found == [str(tmp_path / "store"), "cgroupfs"]
+        with pytest.raises(PodmanError, match="podman image inspect exited"):
+            podman.inspect("image", "localhost/nodogram/never-built:1")
+    finally:
+        # Podman leaves its store mounted on itself, and nobody could remove the folder.
+        subprocess.run(["umount", "--lazy", str(tmp_path / "store" / "overlay")], check=False, stderr=subprocess.DEVNULL)
