@@ -188,9 +188,7 @@ def load_bundle(
     BundleError
         With the reason of the first thing that is wrong.
     """
-    folder = _unpack(path) if path.is_file() else path
-    manifest = read_manifest(folder)
-    check_files(folder, manifest)
+    folder, manifest = _verified(path)
     radiomics = None
     if (folder / RADIOMICS).is_file():
         radiomics = read_document(folder / RADIOMICS, FeatureManifest)
@@ -217,10 +215,15 @@ def verify_bundle(path: Path) -> BundleManifest:
     BundleError
         With the reason of the first thing that is wrong.
     """
+    return _verified(path)[1]
+
+
+def _verified(path: Path) -> tuple[Path, BundleManifest]:
+    """Return the folder of a bundle, unpacked if need be, and its manifest, once every file has been compared with it."""
     folder = _unpack(path) if path.is_file() else path
     manifest = read_manifest(folder)
     check_files(folder, manifest)
-    return manifest
+    return folder, manifest
 
 
 def read_manifest(folder: Path) -> BundleManifest:

@@ -414,16 +414,10 @@ def _chosen(fold: FoldResult) -> str:
 def honesty_text(settings: HonestySettings) -> str:
     """Return how often the whole chain is fitted again, in words."""
     parts = (
-        (settings.bootstrap_resamples, "bootstrap resample"),
-        (settings.repeats, "repeat of cross-validation"),
-        (settings.permutations, "permutation"),
-        (settings.noise_runs, "run on noise"),
+        (settings.bootstrap_resamples, "bootstrap resample", "bootstrap resamples"),
+        (settings.repeats, "repeat of cross-validation", "repeats of cross-validation"),
+        (settings.permutations, "permutation", "permutations"),
+        (settings.noise_runs, "run on noise", "runs on noise"),
     )
-    asked = (f"{count} {_plural(what, count)}" for count, what in parts if count)
+    asked = (f"{count} {one if count == 1 else many}" for count, one, many in parts if count)
     return ", ".join((*asked, "the untuned network, centers"))
-
-
-def _plural(what: str, count: int) -> str:
-    noun, _, rest = what.partition(" of ") if " of " in what else (what, "", "")
-    first, space, last = noun.partition(" on ")
-    return f"{first}{'s' * (count > 1)}{space}{last}" + (f" of {rest}" if rest else "")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -68,7 +69,7 @@ class RunMaterial:
         """Honest samples there are patients in."""
         return (OUT_OF_FOLD, TEST) if self.split.test else (OUT_OF_FOLD,)
 
-    @property
+    @cached_property
     def duplicates(self) -> tuple[Duplicate, ...]:
         """Patients with the very same features: for the log only."""
         return find_duplicates(self.patients, self.cases)
@@ -227,11 +228,11 @@ def _incremental(
     rows: list[IncrementalValue] = []
     clinical = models.get("clinical")
     report = ct_report(run.cohort.definition.predictors)
+    alone = None if report is None else report_model(report, fitted.records, run.data.outcome, run.split, run.recipe.clinical)
     for sample in run.samples:
         findings = {} if clinical is None else _scores(clinical, sample)
         bases = [BaseModel("clinical", "Clinical findings", fitted.stage.kept, findings)]
-        if report is not None:
-            alone = report_model(report, fitted.records, run.data.outcome, run.split, run.recipe.clinical)
+        if report is not None and alone is not None:
             bases.append(BaseModel(report.name, report.label, (report,), _scores(alone, sample)))
         rows.extend(
             incremental_value(

@@ -20,7 +20,7 @@ from nodogram.radiomics.extract import extract
 from nodogram.settings import ModelSettings
 from training.cohort import Patient
 from training.crossfit import FinalFit, TrainingData
-from training.evidence.agreement import AgreementReport, OutlineAgreement, agreement_report, compare_outlines
+from training.evidence.agreement import AgreementReport, IccForm, OutlineAgreement, agreement_report, compare_outlines
 from training.evidence.contours import ContourPerturbation, perturbed_cases
 from training.extraction import ExtractedCase
 from training.nomogram_model import FittedNomogram
@@ -84,7 +84,7 @@ def _report(
     fitted: FittedNomogram,
     recipe: Recipe,
     source: str,
-    form: str,
+    form: IccForm,
     outlines: Sequence[OutlineAgreement] = (),
 ) -> AgreementReport:
     deep = [_embedded(ids, reading.pixels, final, recipe) for reading in readings]
@@ -95,7 +95,7 @@ def _report(
     return agreement_report(
         [_joined(reading.radiomics, table) for reading, table in zip(readings, deep, strict=True)],
         source=source,
-        form="ICC(1,1)" if form == "ICC(1,1)" else "ICC(2,1)",
+        form=form,
         threshold=recipe.selection.icc_threshold,
         bound=recipe.selection.icc_bound,
         scores=np.column_stack(scores),
