@@ -314,6 +314,8 @@ class _Shape(shape.RadiomicsShape):  # type: ignore[misc]
         places_mm -= np.mean(places_mm, axis=0)
         places_mm /= np.sqrt(indices.shape[1])
         eigenvalues = np.linalg.eigvals(np.dot(places_mm.T.copy(), places_mm))
+        # Real, as the matrix is symmetric; equal ones, as of a cube, may come out complex by rounding.
+        eigenvalues = eigenvalues.real.copy()
         # Zero for a flat region, but for rounding.
         eigenvalues[(eigenvalues < 0) & (eigenvalues > -1e-10)] = 0
         eigenvalues.sort()
@@ -387,13 +389,7 @@ def _execute(calculator: Any, names: Sequence[str]) -> dict[str, float]:
     for name in names:
         calculator.enableFeatureByName(name)
     with np.errstate(all="ignore"):  # undefined features are reported by name, not by warnings
-        return {name: _real(value) for name, value in calculator.execute().items()}
-
-
-def _real(value: Any) -> float:
-    """Eigenvalues of a few collinear voxels may come out complex; such a value is undefined."""
-    number = complex(np.asarray(value).item())
-    return number.real if number.imag == 0 else float("nan")
+        return {name: float(np.asarray(value).item()) for name, value in calculator.execute().items()}
 
 
 @cache

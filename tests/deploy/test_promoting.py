@@ -119,15 +119,18 @@ def test_of_two_promotions_at_the_same_time_one_wins_and_the_other_is_told_what_
                 both_have_read.wait(PATIENT_S)
             return super().patch(kind, name, changes)
 
-    def run(bundle: BundleReference) -> None:
-        racer = client_of(serving)
-        racer.__class__ = Racer
+    def run(racer: Cluster, bundle: BundleReference) -> None:
         try:
             ends[bundle.digest] = promote(racer, RELEASE, bundle, expected_digest=FIRST if with_expectation else None)
         except PromotionError as error:
             ends[bundle.digest] = error
 
-    threads = [threading.Thread(target=run, args=(bundle,)) for bundle in (SECOND, THIRD)]
+    threads = []
+    for bundle in (SECOND, THIRD):
+        # Connected here: the emulator writes its kubeconfig anew each time, under the eyes of the other.
+        racer = client_of(serving)
+        racer.__class__ = Racer
+        threads.append(threading.Thread(target=run, args=(racer, bundle)))
     for thread in threads:
         thread.start()
     for thread in threads:
