@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
 import time
 from collections import Counter
 from collections.abc import Mapping
@@ -18,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from nodogram import __version__
-from nodogram.errors import CohortError, Reason, TrainingError
+from nodogram.errors import CohortError
 from nodogram.features import FeatureTable
 from nodogram.settings import canonical_json
 from training.atomic_file import atomic_file, write_atomically
@@ -37,6 +36,7 @@ from training.extraction import (
     feature_table,
 )
 from training.nomogram_model import FittedNomogram, fit_nomogram_model
+from training.output_folder import claim_output
 from training.progress import RunProgress
 from training.recipe import HonestySettings, Recipe, load_recipe
 from training.report.pack.session import record_session
@@ -196,7 +196,8 @@ class Material:
 def _gather(cohort_path: Path, recipe: Recipe, out: Path, options: RunOptions, progress: RunProgress) -> Material:
     cohort, table_exclusions = _read(cohort_path, options, progress)
     recipe_digest = hashlib.sha256(canonical_json(recipe.model_dump(mode="json"))).hexdigest()
-    work = _claim(out, cohort, recipe_digest, options)
+    identity = {"nodogram": __version__, "recipe": recipe_digest, "cohort": cohort.digest}
+    work = claim_output(out, identity, "a run", resume=options.resume)
     progress.phase(f"Radiomics and network crops of {len(cohort.patients)} patients")
     extracted = _extract(cohort, recipe, options, work, progress)
     patients = tuple(p for p in cohort.patients if p.patient_id in extracted.cases)
@@ -283,24 +284,6 @@ def _read(path: Path, options: RunOptions, progress: RunProgress) -> tuple[Cohor
     )
     excluded = {p.patient_id: p.reason.value for p in errors}
     return cohort, Counter(excluded.values())
-
-
-def _claim(out: Path, cohort: Cohort, recipe_digest: str, options: RunOptions) -> Path:
-    """Take the output folder: a fresh one, or on resume one of the same cohort and recipe."""
-    work = out / "work"
-    identity = {"nodogram": __version__, "recipe": recipe_digest, "cohort": cohort.digest}
-    stored = work / "identity.json"
-    if stored.is_file():
-        found = json.loads(stored.read_text(encoding="utf-8"))
-        if not options.resume:
-            raise TrainingError(Reason.RUN_EXISTS, f"{out} holds a run; continue it with --resume or choose another --out")
-        changed = [key for key, value in identity.items() if found.get(key) != value]
-        if changed:
-            raise TrainingError(Reason.RUN_MISMATCH, f"{out} was begun with another {', '.join(changed)}; choose another --out")
-    else:
-        work.mkdir(parents=True, exist_ok=True)
-        write_atomically(stored, json.dumps(identity))
-    return work
 
 
 def _extract(cohort: Cohort, recipe: Recipe, options: RunOptions, work: Path, progress: RunProgress) -> Extracted:

@@ -7,7 +7,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from training.report.model_rows import FEATURE_SETS, SAMPLES, chosen_row, short_label
+from training.model_names import FEATURE_SETS, SAMPLES, short_label
+from training.report.model_rows import chosen_row
 from training.results import Estimate, RunResults
 
 

@@ -31,10 +31,10 @@ from training.evidence.sample_result import SampleEvidence, SampleSettings
 from training.evidence.sample_size import CohortCounts, SampleSizePlan, plan_sample_size
 from training.evidence.subgroups import SubgroupTable, characteristics, node_negative_patients, subgroup_table
 from training.extraction import ExtractedCase
+from training.model_names import FEATURE_SETS, OUT_OF_FOLD, SAMPLES, TEST, feature_set_label
 from training.nomogram_model import FittedNomogram, freeze_threshold
 from training.progress import RunProgress
 from training.recipe import Recipe
-from training.report.model_rows import FEATURE_SETS, OUT_OF_FOLD, SAMPLES, TEST, feature_set_label
 from training.results import FeatureSet, Sample
 from training.splits import Split
 

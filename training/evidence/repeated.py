@@ -67,7 +67,10 @@ def gather_agreement(
     by_id = {p.patient_id: p for p in patients}
     both = tuple(c for c in split.development if c in second)
     if len(both) >= MINIMUM_PATIENTS:
-        readings = (_first_reading(data, both), _reading_of(both, [second[c] for c in both], recipe.model))
+        readings = (
+            _first_reading(data, both),
+            _stacked(both, [(second[c].radiomics, second[c].pixels) for c in both], recipe.model),
+        )
         outlines = _compare([by_id[c] for c in both], jobs, progress)
         is_other_reader = any(by_id[c].roi_reader_b is not None for c in both)
         source = "outlines of two readers" if is_other_reader else "outlines drawn twice by one reader"
@@ -105,14 +108,6 @@ def _report(
 
 def _first_reading(data: TrainingData, ids: tuple[str, ...]) -> Reading:
     return Reading(data.radiomics_of(ids), None if data.pixels is None else data.pixels_of(ids))
-
-
-def _reading_of(ids: tuple[str, ...], cases: Sequence[ExtractedCase], settings: ModelSettings) -> Reading:
-    pixels = [c.pixels for c in cases if c.pixels is not None]
-    return Reading(
-        FeatureTable.from_vectors(ids, [c.radiomics for c in cases]) if settings.radiomics.enabled else None,
-        np.stack(pixels) if settings.network.enabled else None,
-    )
 
 
 def _embedded(ids: tuple[str, ...], pixels: NDArray[np.float32] | None, final: FinalFit, recipe: Recipe) -> FeatureTable | None:

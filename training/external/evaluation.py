@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from training.external.prediction import Predicted, Refused, predict_cohort
 from training.external.prediction_table import predictions_csv
 from training.external.recalibration import UpdateForm
 from training.external.signature import sealed_text
+from training.output_folder import claim_output
 from training.progress import RunProgress
 from training.report.external_page import write_external_report
 from training.results import ModelPerformance
@@ -87,7 +87,8 @@ def evaluate_bundle(
     own = own_performance(bundle_path, bundle.digest, options.run)
     external = read_external_cohort(cohort_path, bundle.manifest)
     _say_what_was_read(bundle, external, progress)
-    work = _claim(out, bundle, external.cohort, options)
+    identity = {"bundle": bundle.digest, "cohort": external.cohort.digest}
+    work = claim_output(out, identity, "an evaluation", resume=options.resume)
 
     progress.phase(f"{len(external.cohort.patients)} patients through the bundle")
     predicted, refused = _predict(bundle, external.cohort, work, options, progress)
@@ -149,23 +150,6 @@ def _say_what_was_read(bundle: ModelBundle, external: ExternalCohort, progress: 
         progress.warn(warning)
     for problem in external.problems:
         progress.warn(f"{problem.patient_id} {problem.reason} {problem.message}")
-
-
-def _claim(out: Path, bundle: ModelBundle, cohort: Cohort, options: EvaluationOptions) -> Path:
-    """Take the output folder: a fresh one, or on resume one of the same bundle and cohort."""
-    work = out / "work"
-    identity = {"bundle": bundle.digest, "cohort": cohort.digest}
-    stored = work / "identity.json"
-    if not stored.is_file():
-        write_atomically(stored, json.dumps(identity))
-        return work
-    found = json.loads(stored.read_text(encoding="utf-8"))
-    if not options.resume:
-        raise TrainingError(Reason.RUN_EXISTS, f"{out} holds an evaluation; go on with --resume or choose another --out")
-    changed = [key for key, value in identity.items() if found.get(key) != value]
-    if changed:
-        raise TrainingError(Reason.RUN_MISMATCH, f"{out} was begun with another {' and '.join(changed)}; choose another --out")
-    return work
 
 
 def _predict(

@@ -9,15 +9,9 @@ from training.evidence.comparisons import AdjustedComparison
 from training.evidence.document import RunEvidence
 from training.evidence.honesty_result import HonestyEvidence
 from training.evidence.sample_size import SampleSizePlan
+from training.model_names import APPARENT, OUT_OF_FOLD, TEST, feature_set_label, sample_label
 from training.report import formatting
-from training.report.model_rows import (
-    APPARENT,
-    OUT_OF_FOLD,
-    TEST,
-    chosen_row,
-    feature_set_label,
-    sample_label,
-)
+from training.report.model_rows import chosen_row
 from training.results import ModelPerformance, RunResults
 
 

@@ -8,8 +8,8 @@ from training.evidence.comparisons import AdjustedComparison, ComparisonFamily
 from training.evidence.confounders import ConfounderReport
 from training.evidence.incremental import IncrementalValue, LikelihoodEvidence
 from training.evidence.sample_result import Measure
+from training.model_names import sample_label
 from training.report import formatting
-from training.report.model_rows import sample_label
 from training.report.tables import ReportTable, TableRow
 
 _COLUMNS = ("p", "Adjusted p", "Verdict")

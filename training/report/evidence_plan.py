@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from training.evidence.document import RunEvidence
+from training.model_names import OUT_OF_FOLD, TEST, sample_label
 from training.report.evidence_figures import (
     Beside,
     Panels,
@@ -15,7 +16,6 @@ from training.report.evidence_figures import (
 from training.report.explanation_figures import explanation_figures
 from training.report.figure_plan import FigureSection, PlannedFigure
 from training.report.honesty_figures import honesty_captions, honesty_figures
-from training.report.model_rows import OUT_OF_FOLD, TEST, sample_label
 from training.report.subgroup_figure import subgroup_caption, subgroup_figure
 from training.results import RunResults, Sample
 

@@ -11,8 +11,9 @@ from matplotlib.figure import Figure
 
 from nodogram.nomogram import Nomogram
 from nodogram.nomogram_figure import nomogram_figure
+from training.model_names import feature_set_label
 from training.report import figures
-from training.report.model_rows import algorithm_rows, compared_feature_sets, feature_set_label, final_rows
+from training.report.model_rows import algorithm_rows, compared_feature_sets, final_rows
 from training.results import RunResults
 
 FigureSection = Literal[

@@ -12,17 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from training.model_names import APPARENT, FEATURE_SETS, OUT_OF_FOLD, SAMPLES, TEST, feature_set_label, short_label
 from training.report import formatting, style
-from training.report.model_rows import (
-    APPARENT,
-    FEATURE_SETS,
-    OUT_OF_FOLD,
-    SAMPLES,
-    TEST,
-    chosen_row,
-    feature_set_label,
-    short_label,
-)
+from training.report.model_rows import chosen_row
 from training.results import Estimate, FeatureSet, FinetuneCurve, LassoCurve, LassoPath, ModelPerformance, Sample
 
 WIDTH_IN = style.WIDTH_IN

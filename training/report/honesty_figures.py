@@ -19,10 +19,10 @@ from training.evidence.honesty_result import (
     SelectionEvidence,
 )
 from training.evidence.sample_result import Measure
+from training.model_names import feature_set_label
 from training.report import formatting, style
 from training.report.explanation_figures import readable_feature
 from training.report.figures import FEATURE_SET_COLORS, WIDTH_IN
-from training.report.model_rows import feature_set_label
 
 PANEL_IN = 3.1
 # More bars are neither read nor needed; the table has all.

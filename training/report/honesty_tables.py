@@ -16,8 +16,8 @@ from training.evidence.honesty_result import (
     PlusEstimate,
     RefitCount,
 )
+from training.model_names import feature_set_label
 from training.report import formatting
-from training.report.model_rows import feature_set_label
 from training.report.tables import ReportTable, RowKind, TableRow
 
 MEASURES: dict[MeasureName, str] = {

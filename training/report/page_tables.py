@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from training.evidence.document import RunEvidence
+from training.model_names import FEATURE_SETS, SAMPLES, feature_set_label, sample_label
 from training.report.agreement_tables import agreement_counts_table, outline_agreement_table, selected_agreement_table
 from training.report.comparison_tables import (
     comparisons_table,
@@ -25,7 +26,6 @@ from training.report.evidence_tables import (
 )
 from training.report.honesty_tables import honesty_tables
 from training.report.leakage_tables import acquisition_table, choices_table, folds_table, learned_table
-from training.report.model_rows import FEATURE_SETS, SAMPLES, feature_set_label, sample_label
 from training.report.subgroup_tables import gap_table, heterogeneity_table, subgroup_table
 from training.report.tables import ReportTable, make_tables, write_table_files
 from training.results import FeatureSet, RunResults

@@ -13,9 +13,9 @@ from matplotlib.figure import Figure
 
 from training.evidence.sample_result import Measure
 from training.evidence.subgroup_result import SubgroupCharacteristic, SubgroupRow, SubgroupTable
+from training.model_names import sample_label
 from training.report import formatting, style
 from training.report.figures import WIDTH_IN
-from training.report.model_rows import sample_label
 
 LINE_IN = 0.235
 ABOVE_IN, BELOW_IN = 0.42, 0.55

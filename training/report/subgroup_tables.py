@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from training.evidence.subgroup_result import SubgroupCharacteristic, SubgroupRow, SubgroupTable
+from training.model_names import sample_label
 from training.report import formatting
-from training.report.model_rows import sample_label
 from training.report.tables import ReportTable, RowKind, TableRow
 
 

@@ -9,15 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from training.model_names import APPARENT, feature_set_label, sample_label
 from training.report import formatting
-from training.report.model_rows import (
-    APPARENT,
-    algorithm_rows,
-    compared_feature_sets,
-    feature_set_label,
-    final_rows,
-    sample_label,
-)
+from training.report.model_rows import algorithm_rows, compared_feature_sets, final_rows
 from training.results import BaselineTable, ModelPerformance, RunResults
 
 RowKind = Literal["plain", "heading", "level", "apparent", "chosen"]

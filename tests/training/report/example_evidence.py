@@ -34,7 +34,7 @@ from training.evidence.sample import sample_evidence
 from training.evidence.sample_result import SampleSettings
 from training.evidence.sample_size import CohortCounts, plan_sample_size
 from training.evidence.subgroups import characteristics, node_negative_patients, subgroup_table
-from training.report.model_rows import APPARENT, FEATURE_SETS, OUT_OF_FOLD, SAMPLES, TEST, feature_set_label
+from training.model_names import APPARENT, FEATURE_SETS, OUT_OF_FOLD, SAMPLES, TEST, feature_set_label
 from training.results import FeatureSet, Sample
 
 SETTINGS = SampleSettings(replicates=40)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from training.model_names import SAMPLES, sample_label
 from training.report import formatting
-from training.report.model_rows import SAMPLES, sample_label
 from training.report.pack import methods_statistics
 from training.report.pack.checklist import Answer, AnswerFunction
 from training.report.pack.facts import PackFacts

@@ -10,8 +10,9 @@ from nodogram.nomogram import Nomogram
 from nodogram.radiomics.manifest import feature_names, image_names
 from training.evidence.document import RunEvidence
 from training.evidence.sample_result import SampleEvidence
+from training.model_names import OUT_OF_FOLD, TEST
 from training.recipe import Recipe
-from training.report.model_rows import OUT_OF_FOLD, TEST, chosen_row
+from training.report.model_rows import chosen_row
 from training.report.pack.external import ExternalValidation
 from training.report.pack.session import Session
 from training.results import FeatureSet, ModelPerformance, RunResults, Sample

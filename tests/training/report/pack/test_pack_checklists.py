@@ -10,7 +10,7 @@ import pytest
 from example_pack import example_facts, manifest_of, pack_evidence, pack_results
 
 from training.evidence.sample_result import Measure
-from training.report.model_rows import TEST
+from training.model_names import TEST
 from training.report.pack import answers_imaging, answers_modeling, answers_performance, answers_study
 from training.report.pack.answers import ANSWERS
 from training.report.pack.checklist import CHECKLISTS, Answer, ChecklistItem, FilledItem, fill, load_checklist
