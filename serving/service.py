@@ -6,7 +6,7 @@ own batching between services is not used: it passes arrays as JSON.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import bentoml
 from bentoml._internal.server.http import traffic
@@ -14,8 +14,9 @@ from bentoml._internal.server.http import traffic
 from nodogram.errors import Reason, ServiceError
 from serving.config import read_settings
 from serving.logs import configure_logging
-from serving.server import Server
-from serving.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from serving.server import Server
 
 
 class _Late:
@@ -62,6 +63,10 @@ class NodogramService:
     @bentoml.on_startup  # type: ignore[untyped-decorator, unused-ignore]
     async def start(self) -> None:
         """Start in the worker's event loop."""
+        # Not above: BentoML's supervisor imports this module too, waits until it has, and needs none of these.
+        from serving.server import Server
+        from serving.telemetry import Telemetry
+
         settings = read_settings()
         configure_logging(settings.log_format)
         _application.server = Server(settings, Telemetry(drift_window=settings.drift_window))
