@@ -118,14 +118,25 @@ class _Timeouts(_Part):
     request: Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
 
 
+class _Mirror(_Part):
+    backend_ref: _BackendReference
+
+
+class _MirrorFilter(_Part):
+    type: Literal["RequestMirror"]
+    request_mirror: _Mirror
+
+
 class _HttpRule(_Part):
     matches: Annotated[list[_HttpMatch], Field(max_length=64)]
     backend_refs: Annotated[list[_BackendReference], Field(max_length=16)]
+    filters: Annotated[list[_MirrorFilter], Field(max_length=16)] = []
     timeouts: _Timeouts | None = None
 
 
 class _GrpcRule(_Part):
     backend_refs: Annotated[list[_BackendReference], Field(max_length=16)]
+    filters: Annotated[list[_MirrorFilter], Field(max_length=16)] = []
 
 
 class _HttpRouteSpec(_Part):

@@ -96,6 +96,21 @@ def test_limits_go_without_saying_and_the_gpu_is_one_of_them(name: str, more: di
     assert server(name, **more)["resources"]["limits"] == limits
 
 
+@pytest.mark.parametrize(("kind", "port"), [("HTTPRoute", 80), ("GRPCRoute", 50051)])
+def test_a_shadow_gets_a_copy_of_every_request_and_answers_nobody(kind: str, port: int) -> None:
+    """The service of another release of this chart, and in no case where requests are answered from."""
+    challenger = merged(scenario(SERVING, "gateway").values(), {"shadow": {"release": ""}})
+    services = [m for m in render(SERVING, challenger, release="challenger") if m.kind == "Service"]
+    (rule,) = pick(manifests(scenario(SERVING, "gateway")), kind)["spec"]["rules"]
+    (copied,) = rule["filters"]
+    mirror = copied["requestMirror"]["backendRef"]
+    assert any(m.name == mirror["name"] and port in {p["port"] for p in m.object["spec"]["ports"]} for m in services)
+    assert (copied["type"], mirror["port"]) == ("RequestMirror", port)
+    assert [b["name"] for b in rule["backendRefs"]] != [mirror["name"]]
+    (alone,) = pick(render(SERVING, challenger), kind)["spec"]["rules"]
+    assert "filters" not in alone
+
+
 def test_a_gpu_by_claim() -> None:
     assert pod("gpu-claims")["resourceClaims"] == [{"name": "gpu", "resourceClaimTemplateName": "one-gpu"}]
     assert server("gpu-claims")["resources"]["claims"] == [{"name": "gpu"}]

@@ -64,7 +64,7 @@ def test_an_upgrade_keeps_what_was_promoted_until_it_is_told_otherwise(emulator:
 
 
 def test_a_release_comes_and_goes(emulator: Emulator, installation: Installation) -> None:
-    installation.install(SERVING, scenario(SERVING, "gateway").values() | {"httpRoute": {}, "grpcRoute": {}})
+    installation.install(SERVING, scenario(SERVING, "gateway").values() | {"httpRoute": {}, "grpcRoute": {}, "shadow": {}})
     assert {s["metadata"]["name"] for s in emulator.store.objects("Service", NAMESPACE)} == {SERVED, f"{SERVED}-headless"}
     installation.uninstall()
     for kind in ("Deployment", "Service", "ConfigMap", "ServiceAccount", "NetworkPolicy", "PodDisruptionBudget"):

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from helm import RefusedError, render
+from helm import RELEASE, RefusedError, render
 from scenarios import CHARTS, SCENARIOS, SERVING, TRAINING, VERSIONS, Scenario, manifests, merged, read_yaml, scenario
 
 from charts.generate import find_stale, readme_text, schema_of, schema_text
@@ -207,6 +207,11 @@ def test_a_wrong_value_is_refused_with_its_path(values: dict[str, Any], complain
         ("cpu-minimal", {"ingress": {"enabled": True}}, "ingress needs hosts"),
         ("cpu-minimal", {"httpRoute": {"enabled": True}}, "httpRoute needs parentRefs"),
         ("cpu-minimal", {"grpcRoute": {"enabled": True}}, "grpcRoute needs parentRefs"),
+        ("cpu-minimal", {"tmp": {"sizeLimit": "9Gi"}}, "tmp.sizeLimit 9Gi is less than the 10240 Mi"),
+        ("cpu-minimal", {"resources": {"limits": {"cpu": "8500m"}}}, "tmp.sizeLimit 16Gi is less than the 17408 Mi"),
+        ("cpu-minimal", {"server": {"maximumCases": 29}}, "server.maximumCases 29"),
+        ("cpu-minimal", {"shadow": {"release": "other"}}, "shadow.release needs httpRoute or grpcRoute"),
+        ("gateway", {"shadow": {"release": RELEASE}}, "shadow.release is this release"),
         ("cpu-minimal", {"resources": {"requests": {"cpu": None}}}, "resources.requests of cpu and memory are required"),
     ],
 )  # fmt: skip

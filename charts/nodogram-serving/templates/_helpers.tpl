@@ -165,3 +165,17 @@ httpGet: {path: {{ $.path }}, port: http, scheme: {{ include "nodogram-serving.s
 {{- end -}}
 {{ toYaml $resources }}
 {{- end }}
+
+{{/* A quantity of Kubernetes in bytes. */}}
+{{- define "nodogram-serving.bytes" -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
+{{- mulf (regexFind "^[0-9.]+" (toString .) | float64) (get $units (regexFind "[A-Za-z]*$" (toString .)) | default 1) | int64 -}}
+{{- end }}
+
+{{/* CPUs of the limit, or of the request that becomes it, in whole ones: what the server counts as cores. */}}
+{{- define "nodogram-serving.cores" -}}
+{{- $cpu := dig "limits" "cpu" (dig "requests" "cpu" "1" .Values.resources) .Values.resources | toString -}}
+{{- $count := float64 (trimSuffix "m" $cpu) -}}
+{{- if hasSuffix "m" $cpu }}{{ $count = divf $count 1000 }}{{ end -}}
+{{- max 1 (ceil $count) | int64 -}}
+{{- end }}

@@ -38,6 +38,15 @@
 {{- if and .Values.ingress.enabled (not .Values.ingress.hosts) }}{{ $faults = append $faults "ingress needs hosts" }}{{ end -}}
 {{- if and .Values.httpRoute.enabled (not .Values.httpRoute.parentRefs) }}{{ $faults = append $faults "httpRoute needs parentRefs" }}{{ end -}}
 {{- if and .Values.grpcRoute.enabled (not .Values.grpcRoute.parentRefs) }}{{ $faults = append $faults "grpcRoute needs parentRefs" }}{{ end -}}
+{{- with .Values.server }}
+{{- $workers := .caseWorkers | default (include "nodogram-serving.cores" $) | int64 }}
+{{- $needed := add (mul 2 (int64 .maximumCases) (int64 .maximumUploadBytes)) (mul $workers (int64 .maximumArchiveBytes)) }}
+{{- if lt (include "nodogram-serving.bytes" $.Values.tmp.sizeLimit | int64) $needed }}{{ $faults = append $faults (printf "tmp.sizeLimit %v is less than the %d Mi that 2 x server.maximumCases %d x server.maximumUploadBytes %d + %d workers x server.maximumArchiveBytes %d may need: a pod that exceeds it is evicted, with every case in it" $.Values.tmp.sizeLimit (div (add $needed 1048575) 1048576) (int64 .maximumCases) (int64 .maximumUploadBytes) $workers (int64 .maximumArchiveBytes)) }}{{ end -}}
+{{- end }}
+{{- with .Values.shadow.release }}
+{{- if not (or $.Values.httpRoute.enabled $.Values.grpcRoute.enabled) }}{{ $faults = append $faults "shadow.release needs httpRoute or grpcRoute: a gateway copies the requests" }}{{ end -}}
+{{- if eq . $.Release.Name }}{{ $faults = append $faults "shadow.release is this release; name another one" }}{{ end -}}
+{{- end }}
 {{- if and .Values.gpu.resourceClaims (semverCompare "<1.34.0-0" .Capabilities.KubeVersion.Version) }}{{ $faults = append $faults (printf "gpu.resourceClaims need Kubernetes 1.34; this is %s" .Capabilities.KubeVersion.Version) }}{{ end -}}
 {{- if $faults }}{{ fail (printf "\n%s" (join "\n" $faults)) }}{{ end -}}
 {{- end }}
