@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -10,6 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from typer.testing import CliRunner, Result
 
 import deploy
@@ -108,6 +112,66 @@ def test_a_failed_rollout_is_undone_if_asked(emulator: Emulator) -> None:
     found = emulator.store.find("ConfigMap", NAMESPACE, "clinic-nodogram-serving-bundle")
     assert found is not None
     assert found["data"]["digest"] == FIRST
+
+
+def decision(folder: Path, champion: str, challenger: str, verdict: str = "promoted") -> tuple[Path, Path]:
+    """Write what a gate would, as far as the client reads it; return the decision and the gate's public key."""
+    key = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+    folder = folder / f"{champion[0]}-{challenger[0]}-{verdict}"
+    folder.mkdir(exist_ok=True)
+    public = folder / "gate.pub"
+    public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
+    event = {
+        "kind": "decision",
+        "verdict": verdict,
+        "champion": {"digest": champion},
+        "challenger": {"digest": challenger},
+        "plan": {"name": "default", "version": 1, "approval": {"required": False, "key": None}},
+    }
+    content = json.dumps({"event": event}, sort_keys=True, separators=(",", ":")).encode()
+    raw = key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
+    seal = {
+        "digest": hashlib.sha256(content).hexdigest(),
+        "public_key": base64.b64encode(raw).decode(),
+        "signature": base64.b64encode(key.sign(content)).decode(),
+    }
+    path = folder / "decision.json"
+    line = json.dumps({"entry": {"event": event}, "seal": seal}, sort_keys=True, separators=(",", ":"))
+    path.write_text(f"{line}\n", encoding="utf-8")
+    return path, public
+
+
+def test_promote_takes_only_what_a_trusted_gate_decided(emulator: Emulator, tmp_path: Path) -> None:
+    install_serving(emulator, "clinic", IMAGE, replicas=1)
+
+    def promoted(path: Path | None, public: Path, digest: str) -> Result:
+        given = () if path is None else ("--decision", str(path))
+        bundle = ("--uri", "s3://b/second", "--digest", digest)
+        return typed(emulator, "promote", "-r", "clinic", *bundle, *given, "--decision-key", str(public), "--json")
+
+    def config_map() -> dict[str, Any]:
+        found = emulator.store.find("ConfigMap", NAMESPACE, "clinic-nodogram-serving-bundle")
+        assert found is not None
+        return found
+
+    refused, public = decision(tmp_path, FIRST, "2" * 64, verdict="refused")
+    assert promoted(None, public, "2" * 64).exit_code == 2
+    for path, digest, reason in (
+        (refused, "2" * 64, "DECISION_INVALID decision.json: the gate says refused"),
+        (decision(tmp_path, FIRST, "2" * 64)[0], "3" * 64, "DECISION_INVALID the decision is about the bundle 222222222222"),
+        (decision(tmp_path, "9" * 64, "2" * 64)[0], "2" * 64, "PROMOTION_CONFLICT the decision compares with 999999999999"),
+    ):
+        result = promoted(path, public, digest)
+        assert result.exit_code == 1
+        assert reason in " ".join(result.stderr.split())
+    assert config_map()["data"]["digest"] == FIRST
+
+    path, public = decision(tmp_path, FIRST, "2" * 64)
+    assert promoted(path, public, "2" * 64).exit_code == 0
+    noted = config_map()
+    assert noted["data"]["digest"] == "2" * 64
+    assert hashlib.sha256(path.read_bytes()).hexdigest() in noted["metadata"]["annotations"].values()
+    assert document(promoted(path, public, "2" * 64))["state"] == "unchanged"
 
 
 @pytest.mark.parametrize("content", [None, "not: [a, kubeconfig", "{}"])

@@ -5,32 +5,26 @@ Containers are real, run by podman; the Kubernetes they run under is the emulato
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import helm_python
 import pytest
-import yaml
 
 from images.base import build_base
 from images.build import ROLES, ROOT, BuiltImage, Role, build_image
 from images.podman import STORE, Podman, prepare_podman
-from nodogram.bundle import read_manifest
-from tests.deploy.emulator.emulator import Emulator, running
-from tests.deploy.emulator.resources import resource
 from tests.deploy.emulator.runners import PodmanRunner
+from tests.e2e.story import IMAGES, TrainedRun, held_out_patient, staged
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 
-NAMESPACE, JOB_IMAGE = "ml", "nodogram-train:e2e"
 LARGEST_BYTES: dict[Role, float] = {"serve": 1.1e9, "train": 3.0e9}
 # As the charts run them: nothing but /tmp can be written, no right is left, and no network is there.
 HARDENED = (
@@ -41,17 +35,15 @@ PARITY = 1e-6
 
 
 @dataclass(frozen=True)
-class TrainedRun:
-    """What the Job left on its claim, and how its pods ended."""
+class Told:
+    """What the story left behind."""
 
     cohort: Path
-    folder: Path
-    exit_codes: list[int]
-    resumed_untouched: bool
-
-    @property
-    def digest(self) -> str:
-        return read_manifest(self.folder / "bundle").digest
+    run: TrainedRun
+    answers: dict[str, dict[str, Any]]
+    expected: float
+    after_rollback: str
+    champion: str
 
 
 @pytest.fixture(scope="module")
@@ -72,30 +64,23 @@ def images(podman: Podman) -> dict[Role, BuiltImage]:
 
 
 @pytest.fixture(scope="module")
-def trained(podman: Podman, images: dict[Role, BuiltImage], tmp_path_factory: pytest.TempPathFactory) -> TrainedRun:
-    """Train in the Job that the chart renders; its first pod is killed when the first fold is done."""
-    runner = PodmanRunner({JOB_IMAGE: images["train"].name}, podman.environment)
-    with running(tmp_path_factory.mktemp("emulator"), runner) as emulator:
-        emulator.create_namespace(NAMESPACE)
-        cohort, runs = (writable(emulator.create_claim(NAMESPACE, name)) for name in ("cohort", "runs"))
-        synthesize(podman, images["train"].name, cohort)
-        job = install(emulator)
-        folder = runs / job
-        first_fold = folder / "work" / "fold-1" / "fold.json"
-        wait_for(first_fold.is_file, 1800, lambda: job_state(emulator, job))
-        before = first_fold.stat().st_mtime_ns
-        assert emulator.kubelet is not None
-        emulator.kubelet.worker(NAMESPACE, pods(emulator)[0]["metadata"]["name"]).kill("train")
-        wait_for(lambda: job_state(emulator, job) in ("Complete", "Failed"), 3600, lambda: job_state(emulator, job))
-        assert job_state(emulator, job) == "Complete"
-        codes = sorted(
-            (pod["status"]["containerStatuses"][0]["state"]["terminated"]["exitCode"] for pod in pods(emulator)), reverse=True
-        )
+def told(podman: Podman, images: dict[Role, BuiltImage], tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
+    """Tell the story: trained in the Job that the chart renders, killed, resumed, promoted, served, asked, rolled back."""
+    runner = PodmanRunner({IMAGES[role]: built.name for role, built in images.items()}, podman.environment)
+    with staged(tmp_path_factory.mktemp("emulator"), runner) as stage:
+        synthesize(podman, images["train"].name, stage.cohort)
+        run = stage.train({"name": "demo"}, 3600.0)
+        champion = stage.install_serving(tiny_run / "bundle")
+        assert stage.promote(run.bundle, champion).state == "promoted"
+        patient, findings, expected = held_out_patient(stage.cohort, run)
+        answers = {way: stage.ask(patient, findings, way) for way in ("http", "grpc")}
+        stage.roll_back()
+        after = stage.ask(patient, findings, "http")["bundle_digest"]
         kept = tmp_path_factory.mktemp("kept")
         # Outlives the emulator, as a claim outlives its pods.
-        shutil.copytree(cohort, kept / "cohort")
-        shutil.copytree(folder, kept / "run")
-        return TrainedRun(kept / "cohort", kept / "run", codes, first_fold.stat().st_mtime_ns == before)
+        shutil.copytree(stage.cohort, kept / "cohort")
+        shutil.copytree(run.folder, kept / "run")
+        return Told(kept / "cohort", replace(run, folder=kept / "run"), answers, expected, after, champion.digest)
 
 
 def writable(folder: Path) -> Path:
@@ -106,46 +91,6 @@ def writable(folder: Path) -> Path:
 def synthesize(podman: Podman, image: str, cohort: Path) -> None:
     options = ("--patients=36", "--seed=5", "--signal=1", "--format=nifti", "--jobs=2")
     podman("run", *HARDENED, f"--volume={cohort}:/cohort", image, "cohort", "synth", "--out=/cohort", *options)
-
-
-def install(emulator: Emulator) -> str:
-    """Create what the chart renders and return the name of the Job."""
-    values = {
-        "mode": "job",
-        "run": "story",
-        "image": {"repository": JOB_IMAGE.partition(":")[0], "tag": JOB_IMAGE.partition(":")[2]},
-        "cohort": {"existingClaim": "cohort"},
-        "output": {"existingClaim": "runs"},
-        "recipe": {"name": "demo"},
-        "jobs": 2,
-        "resources": {"requests": {"cpu": "1", "memory": "8Gi"}},
-    }
-    with helm_python.Chart.load(str(ROOT / "charts" / "nodogram-training")) as chart:
-        rendered = chart.render(values, name="night", namespace=NAMESPACE)
-    documents = [d for name in sorted(rendered) if name.endswith(".yaml") for d in yaml.safe_load_all(rendered[name]) if d]
-    for kind in ("ServiceAccount", "ConfigMap", "Job"):
-        for document in documents:
-            if document["kind"] == kind and "helm.sh/hook" not in (document["metadata"].get("annotations") or {}):
-                emulator.create(document, NAMESPACE)
-    name: str = next(d["metadata"]["name"] for d in documents if d["kind"] == "Job")
-    return name
-
-
-def pods(emulator: Emulator) -> list[dict[str, Any]]:
-    return list(emulator.store.objects("Pod"))
-
-
-def job_state(emulator: Emulator, job: str) -> str:
-    conditions = (emulator.store.get(resource("Job"), NAMESPACE, job).get("status") or {}).get("conditions") or []
-    return next((c["type"] for c in conditions if c["type"] in ("Complete", "Failed") and c["status"] == "True"), "running")
-
-
-def wait_for(happened: Callable[[], bool], longest_s: float, state: Callable[[], str]) -> None:
-    give_up = time.monotonic() + longest_s
-    while not happened():
-        assert time.monotonic() < give_up, f"waited {longest_s:.0f} s: {state()}"
-        assert state() != "Failed"
-        time.sleep(0.2)
 
 
 # --- the images
@@ -205,46 +150,48 @@ def test_a_public_address_needs_tokens(podman: Podman, images: dict[Role, BuiltI
 # --- the story
 
 
-def test_a_killed_job_resumes_where_it_was(trained: TrainedRun) -> None:
-    assert trained.exit_codes == [137, 0]
-    assert trained.resumed_untouched
-    assert (trained.folder / "report" / "index.html").is_file()
+def test_a_killed_job_resumes_where_it_was(told: Told) -> None:
+    assert told.run.exit_codes == [137, 0]
+    assert told.run.kept_first_fold
+    assert (told.run.folder / "report" / "index.html").is_file()
 
 
-def test_its_bundle_is_fetched_served_asked_and_drained(
-    podman: Podman, images: dict[Role, BuiltImage], trained: TrainedRun, tmp_path: Path
+def test_the_pod_tells_kubernetes_what_came_out(told: Told) -> None:
+    assert told.run.result is not None
+    assert told.run.result.bundle_digest == told.run.bundle.digest
+
+
+def test_its_bundle_is_promoted_served_and_rolled_back(told: Told) -> None:
+    for answer in told.answers.values():
+        assert answer["probability"] == pytest.approx(told.expected, abs=PARITY)
+        assert answer["bundle_digest"] == told.run.bundle.digest
+    assert told.after_rollback == told.champion != told.run.bundle.digest
+
+
+def test_its_bundle_is_fetched_served_asked_and_drained_without_a_network(
+    podman: Podman, images: dict[Role, BuiltImage], told: Told, tmp_path: Path
 ) -> None:
-    volume = writable(tmp_path)
-    fetch = ("run", *HARDENED, f"--volume={trained.folder}:/runs/story:ro", f"--volume={volume}:/bundle", images["serve"].name)
+    volume, digest = writable(tmp_path), told.run.bundle.digest
+    fetch = ("run", *HARDENED, f"--volume={told.run.folder}:/runs/story:ro", f"--volume={volume}:/bundle", images["serve"].name)
     fetch += ("bundle", "fetch", "file:///runs/story/bundle", "--out=/bundle/model")
     refused = podman(*fetch, f"--digest={'0' * 64}", check=False)
     assert refused.returncode == 1
     assert "BUNDLE_DIGEST_MISMATCH" in refused.stderr
-    assert "fetched and verified" in podman(*fetch, f"--digest={trained.digest}").stdout
-    assert "was there already" in podman(*fetch, f"--digest={trained.digest}").stdout
+    assert "fetched and verified" in podman(*fetch, f"--digest={digest}").stdout
+    assert "was there already" in podman(*fetch, f"--digest={digest}").stdout
 
-    case, expected = held_out_case(trained)
-    with server(podman, images["serve"].name, volume, trained.cohort) as name:
+    patient, findings, _ = held_out_patient(told.cohort, told.run)
+    case = ["--image", f"/cohort/{patient['image']}", "--roi", f"/cohort/{patient['roi']}"]
+    case += [part for name, value in findings.items() for part in ("--set", f"{name}={value}")]
+    with server(podman, images["serve"].name, volume, told.cohort) as name:
         for way in (("--url", "http://127.0.0.1:3000"), ("--grpc", "127.0.0.1:3001")):
             answer = json.loads(podman("exec", name, "nodogram", "request", *way, *case, "--json").stdout)
-            assert answer["probability"] == pytest.approx(expected, abs=PARITY)
-            assert answer["bundle_digest"] == trained.digest
+            assert answer["probability"] == pytest.approx(told.expected, abs=PARITY)
+            assert answer["bundle_digest"] == digest
         assert podman("healthcheck", "run", name, check=False).returncode == 0
         podman("kill", "--signal=TERM", name)
         assert podman("wait", name, timeout_s=90).stdout.strip() == "0"
         assert "draining" in podman("logs", name).stderr + podman("logs", name).stdout
-
-
-def held_out_case(trained: TrainedRun) -> tuple[list[str], float]:
-    """Return options of a request for the first test patient, and what training said of them."""
-    with (trained.folder / "predictions.csv").open(encoding="utf-8", newline="") as stream:
-        row = next(row for row in csv.DictReader(stream) if row["split"] == "test")
-    with (trained.cohort / "cohort.csv").open(encoding="utf-8", newline="") as stream:
-        patient = next(p for p in csv.DictReader(stream) if p["patient_id"] == row["patient_id"])
-    options = ["--image", f"/cohort/{patient['image']}", "--roi", f"/cohort/{patient['roi']}"]
-    for predictor in read_manifest(trained.folder / "bundle").predictors:
-        options += ["--set", f"{predictor.name}={patient[predictor.name]}"]
-    return options, float(row["probability"])
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from images.build import ROOT
+from images.steps.finish import finish
 from images.steps.requirements import requirements
 from images.steps.sbom import bill_of_materials, debian_components, python_components
 from images.steps.torch_build import fault
@@ -125,3 +126,27 @@ def test_health_check(alive: list[int]) -> None:
     alive[0] = 500
     assert status(alive[1]) == 1
     assert status(1) == 1
+
+
+def test_an_environment_is_compiled_and_rid_of_what_nobody_runs(tmp_path: Path) -> None:
+    packages = tmp_path / "lib" / "python3.11" / "site-packages"
+    kept = {
+        "skimage/__init__.py",
+        "skimage/__init__.pyi",
+        "skimage/data/__init__.py",
+        "onnxruntime/__init__.py",
+        "own/tests/one.py",
+    }
+    spare = {
+        "skimage/data/cell.png",
+        "onnxruntime/tools/convert.py",
+        "scipy/stats/tests/test_one.py",
+        "skimage/filters/fast.pyx",
+    }
+    for name in kept | spare:
+        (packages / name).parent.mkdir(parents=True, exist_ok=True)
+        (packages / name).write_text("", encoding="utf-8")
+    finish(tmp_path)
+    left = {str(path.relative_to(packages)) for path in packages.rglob("*") if path.is_file()}
+    assert {name for name in left if not name.endswith(".pyc")} == kept
+    assert len([name for name in left if name.endswith(".pyc")]) == 4

@@ -102,6 +102,9 @@ class _Process:
         return 128 - code if code < 0 else code
 
     def stop(self, grace_s: float) -> None:
+        if grace_s <= 0:
+            self._signal(signal.SIGKILL)
+            return
         self._signal(signal.SIGTERM)
         try:
             self._process.wait(grace_s)
