@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import asyncio
+import subprocess
+import sys
 import warnings
 from typing import Any
 
@@ -43,3 +45,10 @@ async def _timers_left(middleware: Any, requests: int) -> int:
 def test_no_timer_of_bentoml_outlives_a_request() -> None:
     # Each would hold its request, upload included, until it expires.
     assert asyncio.run(_timers_left(_middleware_that_times_requests(), 20)) == 0
+
+
+def test_the_supervisor_waits_for_nothing_it_does_not_need() -> None:
+    """BentoML imports the service twice, one after the other: in the process that supervises and in the one that serves."""
+    program = "import sys, serving.service; sys.exit(str({'onnxruntime', 'SimpleITK', 'scipy', 'grpc'} & set(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120)
+    assert found.stderr.strip() == "set()"
