@@ -57,7 +57,7 @@ def test_the_server_takes_its_environment(name: str, monkeypatch: pytest.MonkeyP
     assert (read.token_file is None) is read.allow_anonymous
     assert read.provider == {"gpu": "tensorrt", "gpu-mig": "cuda"}.get(name, "cpu")
     if name == "gpu":
-        assert (read.maximum_upload_bytes, read.maximum_batch_wait_ms, read.request_timeout_s) == (2**30, 1.5, 30.0)
+        assert (read.maximum_upload_bytes, read.maximum_batch_wait_ms, read.request_timeout_s) == (201326592, 1.5, 30.0)
     if name.startswith("tls"):
         assert read.tls_certificate == Path("/tls/tls.crt")
         assert (read.tls_client_ca is None) is (name == "tls-existing")

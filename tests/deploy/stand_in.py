@@ -26,7 +26,7 @@ def main() -> int:
         return 2
     if behavior == "crash":
         return 77
-    for number in range(int(os.environ.get("LINES", "3"))):
+    for number in range(int(os.environ.get("EPOCHS", "3"))):
         say(f"      line {number}")
     if behavior == "wait":
         gate = Path(os.environ["GATE"])

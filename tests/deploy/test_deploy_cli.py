@@ -38,7 +38,7 @@ def document(result: Result) -> dict[str, Any]:
 
 def test_train_prints_one_document_and_leaves_log_and_outcome(emulator: Emulator, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    result = typed(emulator, "train", "-r", "night", "--recipe", "paper", "--json", "--out", str(out), "--env", "LINES=1")
+    result = typed(emulator, "train", "-r", "night", "--recipe", "paper", "--json", "--out", str(out), "--env", "EPOCHS=1")
     assert result.exit_code == 0, result.output
     found = document(result)
     assert (found["state"], found["result"]["bundle_digest"], found["reason"]) == ("done", "a" * 64, None)

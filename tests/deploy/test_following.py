@@ -187,7 +187,7 @@ def test_a_watch_from_before_a_compaction_is_gone_and_begun_anew(emulator: Emula
 def test_logs_that_break_again_and_again_come_whole(emulator: Emulator, cluster: Cluster) -> None:
     emulator.faults.add(Fault("GET", "/log$", action="drop_after", count=6))
     notes = Notes()
-    assert train(cluster, asked(LINES="40"), notes).state == "done"
+    assert train(cluster, asked(EPOCHS="40"), notes).state == "done"
     assert notes.texts == ["[1/2] Cohort", *(f"      line {i}" for i in range(40)), "[2/2] Bundle"]
 
 
