@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from hypothesis import settings
 
 # How long an example takes says more about the neighbors on the machine than about the code.
@@ -57,14 +60,29 @@ def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """Return a folder that the first worker to ask for it makes and all others read."""
+    root = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        root = root.parent
+    folder, made = root / name, root / f"{name}.made"
+    with FileLock(root / f"{name}.lock"):
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            make(folder)
+            made.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a synthetic cohort of 40 patients with a strong signal, as NIfTI."""
     from nodogram.synthesis.cohort import write_cohort
 
-    folder = tmp_path_factory.mktemp("cohort")
-    write_cohort(folder, patient_count=40, seed=5, signal=1.0, image_format="nifti", matrix=160, slice_count=40, jobs=2)
-    return folder
+    def make(folder: Path) -> None:
+        write_cohort(folder, patient_count=40, seed=5, signal=1.0, image_format="nifti", matrix=160, slice_count=40, jobs=2)
+
+    return once(tmp_path_factory, "tiny-cohort", make)
 
 
 @pytest.fixture(scope="session")
@@ -73,6 +91,7 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tiny_r
     from training.progress import RunProgress
     from training.run import PHASES, RunOptions, train_run
 
-    out = tmp_path_factory.mktemp("run") / "run"
-    train_run(tiny_cohort, str(tiny_recipe), out, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
-    return out
+    def make(folder: Path) -> None:
+        train_run(tiny_cohort, str(tiny_recipe), folder, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
+
+    return once(tmp_path_factory, "tiny-run", make)
