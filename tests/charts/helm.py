@@ -103,5 +103,9 @@ class Installation:
     def upgrade(self, chart: Path, values: Mapping[str, Any]) -> None:
         self._config.upgrade(str(chart), RELEASE, dict(values))
 
+    def roll_back(self) -> None:
+        """Go back to the revision before, as a new one."""
+        self._config.rollback(RELEASE)
+
     def uninstall(self) -> None:
         self._config.uninstall(RELEASE)

@@ -63,6 +63,36 @@ def test_an_upgrade_keeps_what_was_promoted_until_it_is_told_otherwise(emulator:
     assert served(emulator)[:2] == (DIGEST, DIGEST)
 
 
+def test_helm_goes_back_to_the_revision_before_and_leaves_nothing_of_the_one_after(
+    emulator: Emulator, installation: Installation
+) -> None:
+    values = scenario(SERVING, "cpu-minimal").values()
+    installation.install(SERVING, values)
+    before = get(emulator, "Deployment", SERVED)["spec"]
+    other = {"bundle": {"uri": "s3://models/nodogram/8.tar", "digest": OTHER, "force": True}}
+    installation.upgrade(SERVING, merged(values, {"replicaCount": 3, "server": {"maximumBatchSize": 4}, **other}))
+    assert served(emulator)[:2] == (OTHER, OTHER)
+    installation.roll_back()
+    assert served(emulator)[:2] == (DIGEST, DIGEST)
+    assert get(emulator, "Deployment", SERVED)["spec"] == before
+    installation.uninstall()
+    assert not list(emulator.store.objects("Deployment", NAMESPACE))
+
+
+def test_helm_goes_back_to_the_former_schedule(emulator: Emulator, installation: Installation) -> None:
+    values = scenario(TRAINING, "cronjob").values()
+    installation.install(TRAINING, values)
+    (before,) = emulator.store.objects("CronJob", NAMESPACE)
+    installation.upgrade(TRAINING, merged(values, {"schedule": {"cron": "30 4 * * 0"}, "recipe": {"name": "paper"}}))
+    (changed,) = emulator.store.objects("CronJob", NAMESPACE)
+    assert changed["spec"]["schedule"] == "30 4 * * 0"
+    installation.roll_back()
+    (after,) = emulator.store.objects("CronJob", NAMESPACE)
+    assert after["spec"] == before["spec"]
+    installation.uninstall()
+    assert not list(emulator.store.objects("CronJob", NAMESPACE))
+
+
 def test_a_release_comes_and_goes(emulator: Emulator, installation: Installation) -> None:
     installation.install(SERVING, scenario(SERVING, "gateway").values() | {"httpRoute": {}, "grpcRoute": {}, "shadow": {}})
     assert {s["metadata"]["name"] for s in emulator.store.objects("Service", NAMESPACE)} == {SERVED, f"{SERVED}-headless"}
