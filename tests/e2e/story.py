@@ -8,7 +8,6 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import helm_python
+from running_server import free_port
 
 from deploy.cluster import Cluster, connect
 from deploy.job_template import TrainingRequest
@@ -137,8 +137,7 @@ class Stage:
             wait_for(lambda: first_fold.is_file() or ending.done(), longest_s)
             assert first_fold.is_file(), ending.result()
             before = first_fold.stat().st_mtime_ns
-            assert self.emulator.kubelet is not None
-            self.emulator.kubelet.worker(NAMESPACE, self._pods(submission.name)[0]["metadata"]["name"]).kill("train")
+            self._kill(self._pods(submission.name)[0], "train")
             outcome = ending.result()
         assert outcome.state == "done", outcome
         kept = first_fold.stat().st_mtime_ns == before
@@ -162,8 +161,7 @@ class Stage:
         folder = self.runs / name
         wait_for(lambda: len(measured(folder)) >= shards, longest_s)
         victim = next(p for p in self._pods(name) if p["status"]["phase"] == "Running")
-        assert self.emulator.kubelet is not None
-        self.emulator.kubelet.worker(NAMESPACE, victim["metadata"]["name"]).kill("extract")
+        self._kill(victim, "extract")
         before = measured(folder)
         wait_for(lambda: {self._ending(j["metadata"]["name"]) for j in jobs.values()}.isdisjoint({None}), longest_s)
         assert {component: self._ending(j["metadata"]["name"]) for component, j in jobs.items()} == {
@@ -223,6 +221,10 @@ class Stage:
         assert done.returncode == 0, done.stderr
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
+
+    def _kill(self, pod: Document, container: str) -> None:
+        assert self.emulator.kubelet is not None
+        self.emulator.kubelet.worker(NAMESPACE, pod["metadata"]["name"]).kill(container)
 
     def _jobs(self) -> list[Document]:
         return list(self.emulator.store.objects("Job"))
@@ -284,14 +286,6 @@ def image(role: str) -> dict[str, str]:
     """Return the values that name an image of the story."""
     repository, _, tag = IMAGES[role].partition(":")
     return {"repository": repository, "tag": tag}
-
-
-def free_port() -> int:
-    """Return a port nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def wait_for(happened: Callable[[], bool], longest_s: float) -> None:
