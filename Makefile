@@ -16,16 +16,16 @@ help:
 
 setup: .venv/.complete
 
-# The order matters: PyRadiomics builds against the installed NumPy, without isolation and without a cached wheel.
+# uv reads nothing of pip's configuration, so it is told where pip would look.
+SOURCES := $(CURDIR)/.venv/etc/uv/uv.toml
 .venv/.complete: requirements/build.txt requirements/constraints.txt pyproject.toml $(wildcard nodogram/radiomics/*.c)
 	@$(PYTHON) -c 'import sys; sys.exit(0 if sys.version_info[:2] == (3, 11) else "Python 3.11 is required, found " + sys.version.split()[0] + "; call make with PYTHON=/path/to/python3.11")'
 	@command -v cc >/dev/null || { echo "a C compiler (cc) is required to build PyRadiomics and the texture kernels, for example: apt-get install gcc libc6-dev"; exit 1; }
 	$(PYTHON) -m venv --clear .venv
 	$(BIN)/pip install -q -r requirements/build.txt
-	@echo "building PyRadiomics ..."
-	$(BIN)/pip install -q --no-cache-dir --no-build-isolation --no-deps -c requirements/constraints.txt pyradiomics==3.0.1
-	@echo "installing the training and development packages (about 1 GB, one to three minutes) ..."
-	$(BIN)/pip install -q -c requirements/constraints.txt -e ".[train,track,serve,client,deploy]" --group dev
+	@mkdir -p $(dir $(SOURCES)) && $(BIN)/python -m images.sources > $(SOURCES)
+	@echo "installing the training and development packages (about 1 GB, up to three minutes) ..."
+	XDG_CONFIG_DIRS=$(CURDIR)/.venv/etc $(BIN)/uv pip install -q --compile-bytecode --python .venv -c requirements/constraints.txt -e ".[train,track,serve,client,deploy]" --group dev
 	@touch $@
 
 check: setup

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
+from rich.console import Console
+from rich.markup import escape
+from rich.status import Status
+
 from images.base import build_base
-from images.build import ROLES, BuiltImage, build_image
-from images.podman import STORE, PodmanError, prepare_podman
+from images.build import ROLES, BuiltImage, Role, build_images
+from images.podman import STORE, prepare_podman
+
+_STEP = re.compile(r"(\[\d+/\d+\] )?STEP \d+/\d+: ")
+_WIDTH = 100
 
 
 def main() -> int:
@@ -21,13 +29,30 @@ def main() -> int:
     options = parser.parse_args()
     try:
         podman = prepare_podman(options.store)
-        base = options.base or build_base(podman)
-        for role in options.role or ROLES:
-            sys.stdout.write(f"{_line(build_image(podman, role, base, options.store, options.variant))}\n")
-    except PodmanError as error:
+        with Console(stderr=True).status("base: made of Debian's packages, unless it is there") as status:
+            base = options.base or build_base(podman)
+            roles = tuple(dict.fromkeys(options.role or ROLES))
+            built = build_images(podman, roles, base, options.store, options.variant, said=_Steps(status))
+        for image in built.values():
+            sys.stdout.write(f"{_line(image)}\n")
+    except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
         return 1
     return 0
+
+
+class _Steps:
+    """Shows which step every build is at."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+        self._steps: dict[Role, str] = {}
+
+    def __call__(self, role: Role, line: str) -> None:
+        """Take a line of a build."""
+        if _STEP.match(line):
+            self._steps[role] = f"{role}: {line[:_WIDTH]}"
+            self._status.update(escape("\n".join(self._steps.values())))
 
 
 def _line(image: BuiltImage) -> str:

@@ -12,14 +12,11 @@ from images.podman import Podman, PodmanError
 
 SUITE = "bookworm"
 BASE = "localhost/nodogram/python:3.11-bookworm"
-_PACKAGES = ("ca-certificates", "python3", "python3-venv")
+_PACKAGES = ("ca-certificates", "python3", "python3-venv", "usr-is-merged")
 # As in the official image: no manuals, no translations; the C headers of Python, but no compiler.
 _HEADERS = "libpython3.11-dev"
-# usrmerge, with all of Perl, has done its work when everything is in /usr.
 _HOOK = f"""
 set -e
-chroot "$1" apt-get install --yes -qq usr-is-merged
-chroot "$1" apt-get purge --yes -qq --auto-remove usrmerge perl
 chroot "$1" sh -c 'cd /tmp && apt-get download -qq {_HEADERS} && dpkg-deb -x {_HEADERS}_*.deb headers && apt-get clean'
 cp -r "$1"/tmp/headers/usr/include "$1"/usr/
 rm -rf "$1"/usr/share/man/* "$1"/usr/share/locale/* "$1"/usr/share/doc/*
@@ -58,7 +55,8 @@ def build_base(podman: Podman) -> str:
 def _root_file_system(path: Path) -> None:
     command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}"]
     command += ['--aptopt=APT::Install-Recommends "false"', "--dpkgopt=force-unsafe-io"]
-    command += [f"--customize-hook={_HOOK}", SUITE, str(path)]
+    # /usr merged from the beginning, which saves usrmerge, with all of Perl.
+    command += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", f"--customize-hook={_HOOK}", SUITE, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PodmanError(f"mmdebstrap exited {done.returncode}: {done.stderr.strip()[-2000:]}")

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
-import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from images.podman import Podman, PodmanError
+from images.podman import Podman
+from images.sources import pip_configuration, pip_sources, uv_configuration
 from nodogram import __version__
 
 Role = Literal["serve", "train"]
 Variant = Literal["cpu", "cuda"]
 ROLES: tuple[Role, ...] = ("serve", "train")
 ROOT = Path(__file__).parents[1]
-# Of pip's settings, those that say where packages come from.
-_PIP_SETTINGS = ("index-url", "extra-index-url", "find-links", "trusted-host", "cert", "proxy", "default-timeout")
 _CERTIFICATES = Path("/etc/ssl/certs")
 
 
@@ -41,33 +40,53 @@ class BuiltImage:
     build_s: float
 
 
-def build_image(podman: Podman, role: Role, base: str, folder: Path, variant: Variant = "cpu") -> BuiltImage:
-    """Build one image.
+def build_images(
+    podman: Podman,
+    roles: Sequence[Role],
+    base: str,
+    folder: Path,
+    variant: Variant = "cpu",
+    *,
+    said: Callable[[Role, str], None] = lambda _role, _line: None,
+) -> dict[Role, BuiltImage]:
+    """Build images side by side, after the steps they begin with alike.
 
     Parameters
     ----------
     base
         Image to start from.
     folder
-        For files that live as long as the build.
+        For files that live as long as the builds.
+    said
+        Is given every line of every build, by several threads.
 
     Raises
     ------
     PodmanError
-        With the end of what the build said.
+        With the end of what the first build that failed said.
     """
-    name = f"localhost/nodogram/{role}:{__version__}-{variant}"
-    pip = _pip_settings()
+    sources = pip_sources()
+    commands = {role: _command(role, base, variant, sources) for role in roles}
+    mounts = _mounts(sources, folder)
+
+    def build(role: Role) -> BuiltImage:
+        started, name = time.monotonic(), f"localhost/nodogram/{role}:{__version__}-{variant}"
+        podman.watch(*commands[role], *mounts, f"--tag={name}", str(ROOT), said=partial(said, role))
+        return BuiltImage(name, int(podman.inspect("image", name)["Size"]), time.monotonic() - started)
+
+    if len(roles) > 1:
+        podman.watch(*commands[roles[0]], *mounts, "--target=builder", str(ROOT), said=partial(said, roles[0]))
+    with ThreadPoolExecutor(len(roles)) as pool:
+        return dict(zip(roles, pool.map(build, roles), strict=True))
+
+
+def _command(role: Role, base: str, variant: Variant, sources: Mapping[str, Sequence[str]]) -> list[str]:
     arguments = {"BASE": base, "VARIANT": variant, "VERSION": __version__, **_revision()}
-    if role == "train" and variant == "cpu" and "find-links" in pip:
-        arguments["TORCH_INDEX"] = ""
+    if role == "train" and variant == "cpu" and "find-links" in sources:
+        arguments["TORCH_BACKEND"] = ""
     # HEALTHCHECK exists in Docker's format only.
-    command = ["build", "--pull=never", "--network=host", "--format=docker", "--tag", name]
-    command += [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
-    command += [*_mounts(pip, folder), "--file", str(ROOT / f"Dockerfile.{role}"), str(ROOT)]
-    started = time.monotonic()
-    podman(*command)
-    return BuiltImage(name, int(podman.inspect("image", name)["Size"]), time.monotonic() - started)
+    command = ["build", "--pull=never", "--network=host", "--format=docker", f"--file={ROOT / f'Dockerfile.{role}'}"]
+    return command + [part for key, value in arguments.items() for part in ("--build-arg", f"{key}={value}")]
 
 
 def _revision() -> Mapping[str, str]:
@@ -78,28 +97,16 @@ def _revision() -> Mapping[str, str]:
     return {"REVISION": revision, "CREATED": created} if created else {}
 
 
-def _pip_settings() -> dict[str, list[str]]:
-    """Return what pip would use here, environment included; places that are folders of this machine among it."""
-    listing = subprocess.run([sys.executable, "-m", "pip", "config", "list"], capture_output=True, text=True, check=False)
-    if listing.returncode:
-        raise PodmanError(f"pip config list exited {listing.returncode}: {listing.stderr.strip()[-500:]}")
-    settings: dict[str, list[str]] = {}
-    for line in listing.stdout.splitlines():
-        key, _, value = line.partition("=")
-        name = key.rpartition(".")[2]
-        if name in _PIP_SETTINGS:
-            known = settings.setdefault(name, [])
-            known += [v for v in " ".join(shlex.split(value)).split() if v not in known and not v.startswith("file:")]
-    return {name: values for name, values in settings.items() if values}
-
-
-def _mounts(pip: Mapping[str, Sequence[str]], folder: Path) -> list[str]:
+def _mounts(sources: Mapping[str, Sequence[str]], folder: Path) -> list[str]:
     """Return options that lend these settings, and the folders they name, to a build; nothing of them stays in the image."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "pip.conf"
-    path.write_text("[global]\n" + "".join(f"{k} = {' '.join(v)}\n" for k, v in pip.items()), encoding="utf-8")
-    folders = [Path(value) for value in pip.get("find-links", ()) if Path(value).is_dir()]
-    if _CERTIFICATES.is_dir() and "cert" in pip:
+    files = {"/etc/pip.conf": pip_configuration(sources), "/etc/uv/uv.toml": uv_configuration(sources)}
+    options = []
+    for place, text in files.items():
+        path = folder / Path(place).name
+        path.write_text(text, encoding="utf-8")
+        options.append(f"--volume={path}:{place}:ro")
+    folders = [Path(value) for value in sources.get("find-links", ()) if Path(value).is_dir()]
+    if _CERTIFICATES.is_dir() and "cert" in sources:
         folders.append(_CERTIFICATES)
-    options = [f"--volume={path}:/etc/pip.conf:ro"]
     return options + [f"--volume={found}:{found}:ro" for found in folders]

@@ -7,7 +7,8 @@ import os
 import resource
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ STORE = Path("/var/tmp/nodogram-images")  # noqa: S108 - root's alone where root
 # Enough for the server's sockets and the training's processes; never more than this machine lets anyone have.
 _OPEN_FILES = 8192
 _PROCESSES = 8192
+_LAST_LINES = 30
 
 
 class PodmanError(RuntimeError):
@@ -47,6 +49,22 @@ class Podman:
         if check and done.returncode:
             raise PodmanError(f"podman {' '.join(arguments[:2])} exited {done.returncode}: {done.stderr.strip()[-2000:]}")
         return done
+
+    def watch(self, *arguments: str, said: Callable[[str], None]) -> None:
+        """Run a command to its end and hand on every line it says.
+
+        Raises
+        ------
+        PodmanError
+            If it fails.
+        """
+        last: deque[str] = deque(maxlen=_LAST_LINES)
+        with subprocess.Popen(self.command(*arguments), **{**self._how(), "stderr": subprocess.STDOUT}) as process:
+            for line in process.stdout or ():
+                said(line.rstrip())
+                last.append(line)
+        if process.returncode:
+            raise PodmanError(f"podman {arguments[0]} exited {process.returncode}: {''.join(last).strip()}")
 
     def start(self, *arguments: str) -> subprocess.Popen[str]:
         """Run a command in the background."""

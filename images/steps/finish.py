@@ -1,6 +1,6 @@
-"""Make an environment ready for a root file system that cannot be written: compiled once, without the packages' own tests.
+"""Make an environment ready for a root file system that cannot be written: compiled once, without what nobody runs.
 
-``finish.py ENVIRONMENT``
+``finish.py ENVIRONMENT [PACKAGE ...]``: only these packages, where they were added to an environment that is ready.
 """
 
 from __future__ import annotations
@@ -9,43 +9,40 @@ import compileall
 import py_compile
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-# Test suites that are shipped beside the packages and imported by nobody.
-_TESTED = ("matplotlib", "numpy", "pandas", "pyarrow", "scipy", "skimage", "sklearn", "statsmodels")
-# Tools for other people's models, and pictures to try things on.
+_TESTED = ("matplotlib", "networkx", "numpy", "pandas", "pyarrow", "scipy", "skimage", "sklearn", "statsmodels", "sympy")
 _SPARE = (
-    *("onnxruntime/transformers", "onnxruntime/tools", "onnxruntime/quantization", "onnxruntime/datasets"),
+    # Test suites that are shipped beside the packages and imported by nobody.
+    *(f"{name}/**/tests" for name in _TESTED),
+    *("torch/test", "onnx/backend/test"),
+    *(f"torch/bin/{name}" for name in ("*Test", "test_*", "*.pt*", "protoc*")),
+    # Headers to build extensions with.
+    *("torch/include", "pyarrow/include"),
+    # Tools for other people's models, and pictures to try things on.
+    *(f"onnxruntime/{name}" for name in ("transformers", "tools", "quantization", "datasets")),
     "matplotlib/mpl-data/sample_data",
-    *("skimage/data/*.png", "skimage/data/*.jpg", "skimage/data/*.npz", "skimage/data/*.gif"),
+    *(f"skimage/data/*.{suffix}" for suffix in ("png", "jpg", "npz", "gif")),
+    # Sources of what is compiled. Not *.pyi: scikit-image reads its own to know what to import.
+    *(f"**/*.{suffix}" for suffix in ("c", "pyx", "pxd")),
 )
-# Sources of what is compiled. Not *.pyi: scikit-image reads its own to know what to import.
-_SOURCES = ("*.c", "*.pyx", "*.pxd")
 
 
-def finish(environment: Path) -> None:
+def finish(environment: Path, names: Sequence[str] = ()) -> None:
     """Remove and compile; what cannot be compiled is for other Pythons, and is left to whoever imports it."""
     packages = next((environment / "lib").glob("python3*")) / "site-packages"
-    for name in _TESTED:
-        for folder in sorted((packages / name).rglob("tests")):
-            shutil.rmtree(folder, ignore_errors=True)
-    for pattern in _SPARE:
-        for path in packages.glob(pattern):
-            _remove(path)
-    for pattern in _SOURCES:
-        for path in packages.rglob(pattern):
-            _remove(path)
+    for path in [found for pattern in _SPARE for found in packages.glob(pattern)]:
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            # It may have gone with a folder.
+            path.unlink(missing_ok=True)
     # Not by time: layers and registries are free to change that, and a stale file could never be rewritten.
     mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    compileall.compile_dir(packages, quiet=2, workers=0, invalidation_mode=mode)
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+    for folder in [packages / name for name in names] or [packages]:
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode)
 
 
 if __name__ == "__main__":
-    finish(Path(sys.argv[1]))
+    finish(Path(sys.argv[1]), sys.argv[2:])

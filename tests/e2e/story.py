@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -29,7 +30,7 @@ from deploy.jobs import Limits, Snapshot, follow, submit
 from deploy.outcome import TrainingResult
 from deploy.promote import BundleReference, Promotion, promote, roll_back
 from deploy.rollout import await_rollout
-from nodogram.bundle import read_manifest
+from nodogram.bundle import MANIFEST, read_manifest, write_document
 from tests.deploy.emulator.emulator import Emulator, running
 from tests.deploy.emulator.kubelet import Document
 from tests.deploy.emulator.runners import Runner
@@ -37,7 +38,14 @@ from tests.deploy.emulator.runners import Runner
 CHARTS = Path(__file__).parents[2] / "charts"
 NAMESPACE, NIGHT, CLINIC = "ml", "night", "clinic"
 IMAGES = {"train": "nodogram-train:story", "serve": "nodogram-serve:story"}
+SHORTENED = {
+    **dict.fromkeys(("bootstrap_resamples", "repeats", "permutations", "perturbed_patients"), "0"),
+    "leave_one_centre_out": "false",
+    "inner_folds": "3",
+    "names": '["LR", "SVM", "XGBoost", "LightGBM", "MLP"]',
+}
 CHAMPION = "file:///bundles/champion/bundle"
+DEMO = Path(__file__).parents[2] / "training" / "recipes" / "demo.toml"
 
 
 @dataclass(frozen=True)
@@ -236,6 +244,23 @@ class Stage:
 
     def _pods(self, job: str) -> list[Document]:
         return [p for p in self.emulator.store.objects("Pod") if p["metadata"]["labels"].get("job-name") == job]
+
+
+def demo_recipe() -> str:
+    """Return the recipe ``demo`` without what only takes its time here: most refits, tuning on many folds, forests."""
+    text = DEMO.read_text(encoding="utf-8")
+    for key, value in SHORTENED.items():
+        text, count = re.subn(rf"(?m)^{key} = [^#\n]+", f"{key} = {value} ", text)
+        assert count == 1, key
+    return text
+
+
+def write_former(bundle: Path, folder: Path) -> Path:
+    """Write a bundle of another name with the same models, as the one that was served before."""
+    shutil.copytree(bundle, folder)
+    manifest = read_manifest(bundle).model_copy(update={"name": "former"})
+    write_document(folder / MANIFEST, manifest.model_copy(update={"digest": manifest.content_digest()}))
+    return folder
 
 
 def held_out_patient(cohort: Path, run: TrainedRun) -> tuple[dict[str, str], dict[str, str], float]:

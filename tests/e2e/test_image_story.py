@@ -11,17 +11,18 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from images.base import build_base
-from images.build import ROLES, ROOT, BuiltImage, Role, build_image
+from images.build import ROLES, ROOT, BuiltImage, Role, build_images
 from images.podman import STORE, Podman, prepare_podman
+from nodogram.synthesis.cohort import write_cohort
 from tests.deploy.emulator.runners import PodmanRunner
-from tests.e2e.story import IMAGES, TrainedRun, held_out_patient, staged
+from tests.e2e.story import IMAGES, TrainedRun, demo_recipe, held_out_patient, staged, write_former
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(5400)]
 
@@ -57,30 +58,29 @@ def podman() -> Podman:
 @pytest.fixture(scope="module")
 def images(podman: Podman) -> dict[Role, BuiltImage]:
     base = os.environ.get("E2E_BASE") or build_base(podman)
-    built = {role: build_image(podman, role, base, STORE) for role in ROLES}
+    built = build_images(podman, ROLES, base, STORE)
     for role, image in built.items():
         print(f"\n{role}: {image.size_bytes / 1e6:.0f} MB, {image.build_s:.0f} s")  # noqa: T201 - what the README states
     return built
 
 
 @pytest.fixture(scope="module")
-def told(podman: Podman, images: dict[Role, BuiltImage], tiny_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Told:
+def told(podman: Podman, images: dict[Role, BuiltImage], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Told]:
     """Tell the story: trained in the Job that the chart renders, killed, resumed, promoted, served, asked, rolled back."""
     runner = PodmanRunner({IMAGES[role]: built.name for role, built in images.items()}, podman.environment)
     with staged(tmp_path_factory.mktemp("emulator"), runner) as stage:
-        synthesize(podman, images["train"].name, stage.cohort)
-        run = stage.train({"name": "demo"}, 3600.0)
-        champion = stage.install_serving(tiny_run / "bundle")
+        write_cohort(
+            stage.cohort, patient_count=28, seed=5, signal=1.0, image_format="nifti", matrix=128, slice_count=32, jobs=2
+        )
+        run = stage.train({"toml": demo_recipe()}, 3600.0)
+        former = write_former(run.folder / "bundle", tmp_path_factory.mktemp("former") / "bundle")
+        champion = stage.install_serving(former)
         assert stage.promote(run.bundle, champion).state == "promoted"
         patient, findings, expected = held_out_patient(stage.cohort, run)
         answers = {way: stage.ask(patient, findings, way) for way in ("http", "grpc")}
         stage.roll_back()
         after = stage.ask(patient, findings, "http")["bundle_digest"]
-        kept = tmp_path_factory.mktemp("kept")
-        # Outlives the emulator, as a claim outlives its pods.
-        shutil.copytree(stage.cohort, kept / "cohort")
-        shutil.copytree(run.folder, kept / "run")
-        return Told(kept / "cohort", replace(run, folder=kept / "run"), answers, expected, after, champion.digest)
+        yield Told(stage.cohort, run, answers, expected, after, champion.digest)
 
 
 def writable(folder: Path) -> Path:
@@ -88,9 +88,51 @@ def writable(folder: Path) -> Path:
     return folder
 
 
-def synthesize(podman: Podman, image: str, cohort: Path) -> None:
-    options = ("--patients=36", "--seed=5", "--signal=1", "--format=nifti", "--jobs=2")
-    podman("run", *HARDENED, f"--volume={cohort}:/cohort", image, "cohort", "synth", "--out=/cohort", *options)
+# --- the story
+
+
+def test_a_killed_job_resumes_where_it_was(told: Told) -> None:
+    assert told.run.exit_codes == [137, 0]
+    assert told.run.kept_first_fold
+    assert (told.run.folder / "report" / "index.html").is_file()
+
+
+def test_the_pod_tells_kubernetes_what_came_out(told: Told) -> None:
+    assert told.run.result is not None
+    assert told.run.result.bundle_digest == told.run.bundle.digest
+
+
+def test_its_bundle_is_promoted_served_and_rolled_back(told: Told) -> None:
+    for answer in told.answers.values():
+        assert answer["probability"] == pytest.approx(told.expected, abs=PARITY)
+        assert answer["bundle_digest"] == told.run.bundle.digest
+    assert told.after_rollback == told.champion != told.run.bundle.digest
+
+
+def test_its_bundle_is_fetched_served_asked_and_drained_without_a_network(
+    podman: Podman, images: dict[Role, BuiltImage], told: Told, tmp_path: Path
+) -> None:
+    volume, digest = writable(tmp_path), told.run.bundle.digest
+    fetch = ("run", *HARDENED, f"--volume={told.run.folder}:/runs/story:ro", f"--volume={volume}:/bundle", images["serve"].name)
+    fetch += ("bundle", "fetch", "file:///runs/story/bundle", "--out=/bundle/model")
+    refused = podman(*fetch, f"--digest={'0' * 64}", check=False)
+    assert refused.returncode == 1
+    assert "BUNDLE_DIGEST_MISMATCH" in refused.stderr
+    assert "fetched and verified" in podman(*fetch, f"--digest={digest}").stdout
+    assert "was there already" in podman(*fetch, f"--digest={digest}").stdout
+
+    patient, findings, _ = held_out_patient(told.cohort, told.run)
+    case = ["--image", f"/cohort/{patient['image']}", "--roi", f"/cohort/{patient['roi']}"]
+    case += [part for name, value in findings.items() for part in ("--set", f"{name}={value}")]
+    with server(podman, images["serve"].name, volume, told.cohort) as name:
+        for way in (("--url", "http://127.0.0.1:3000"), ("--grpc", "127.0.0.1:3001")):
+            answer = json.loads(podman("exec", name, "nodogram", "request", *way, *case, "--json").stdout)
+            assert answer["probability"] == pytest.approx(told.expected, abs=PARITY)
+            assert answer["bundle_digest"] == digest
+        assert podman("healthcheck", "run", name, check=False).returncode == 0
+        podman("kill", "--signal=TERM", name)
+        assert podman("wait", name, timeout_s=90).stdout.strip() == "0"
+        assert "draining" in podman("logs", name).stderr + podman("logs", name).stdout
 
 
 # --- the images
@@ -145,53 +187,6 @@ def test_a_public_address_needs_tokens(podman: Podman, images: dict[Role, BuiltI
     done = podman("run", *HARDENED, images["serve"].name, check=False)
     assert done.returncode == 1
     assert "SETTINGS_INVALID" in done.stderr
-
-
-# --- the story
-
-
-def test_a_killed_job_resumes_where_it_was(told: Told) -> None:
-    assert told.run.exit_codes == [137, 0]
-    assert told.run.kept_first_fold
-    assert (told.run.folder / "report" / "index.html").is_file()
-
-
-def test_the_pod_tells_kubernetes_what_came_out(told: Told) -> None:
-    assert told.run.result is not None
-    assert told.run.result.bundle_digest == told.run.bundle.digest
-
-
-def test_its_bundle_is_promoted_served_and_rolled_back(told: Told) -> None:
-    for answer in told.answers.values():
-        assert answer["probability"] == pytest.approx(told.expected, abs=PARITY)
-        assert answer["bundle_digest"] == told.run.bundle.digest
-    assert told.after_rollback == told.champion != told.run.bundle.digest
-
-
-def test_its_bundle_is_fetched_served_asked_and_drained_without_a_network(
-    podman: Podman, images: dict[Role, BuiltImage], told: Told, tmp_path: Path
-) -> None:
-    volume, digest = writable(tmp_path), told.run.bundle.digest
-    fetch = ("run", *HARDENED, f"--volume={told.run.folder}:/runs/story:ro", f"--volume={volume}:/bundle", images["serve"].name)
-    fetch += ("bundle", "fetch", "file:///runs/story/bundle", "--out=/bundle/model")
-    refused = podman(*fetch, f"--digest={'0' * 64}", check=False)
-    assert refused.returncode == 1
-    assert "BUNDLE_DIGEST_MISMATCH" in refused.stderr
-    assert "fetched and verified" in podman(*fetch, f"--digest={digest}").stdout
-    assert "was there already" in podman(*fetch, f"--digest={digest}").stdout
-
-    patient, findings, _ = held_out_patient(told.cohort, told.run)
-    case = ["--image", f"/cohort/{patient['image']}", "--roi", f"/cohort/{patient['roi']}"]
-    case += [part for name, value in findings.items() for part in ("--set", f"{name}={value}")]
-    with server(podman, images["serve"].name, volume, told.cohort) as name:
-        for way in (("--url", "http://127.0.0.1:3000"), ("--grpc", "127.0.0.1:3001")):
-            answer = json.loads(podman("exec", name, "nodogram", "request", *way, *case, "--json").stdout)
-            assert answer["probability"] == pytest.approx(told.expected, abs=PARITY)
-            assert answer["bundle_digest"] == digest
-        assert podman("healthcheck", "run", name, check=False).returncode == 0
-        podman("kill", "--signal=TERM", name)
-        assert podman("wait", name, timeout_s=90).stdout.strip() == "0"
-        assert "draining" in podman("logs", name).stderr + podman("logs", name).stdout
 
 
 @contextmanager
