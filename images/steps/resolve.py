@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 VARIANTS = ("cpu", "cuda")
-_CUDA = re.compile(r"^(nvidia-|cuda-|triton)")
+# Not NVIDIA's management library, which is a few kB and asked for by others.
+_CUDA = re.compile(r"^(nvidia-(?!ml-py)|cuda-|triton)")
 # XGBoost asks for it everywhere, loads it for training across several GPUs, and never on a CPU.
 _NCCL = "nvidia-nccl-"
 
@@ -48,7 +49,7 @@ def for_variant(releases: Sequence[str], variant: str) -> list[str]:
             "or find-links of uv name a folder with a CPU build"
         )
     if torch and variant == "cuda" and not cuda:
-        raise ValueError(f"{torch} is a CPU build, and VARIANT is cuda")
+        raise ValueError(f"{torch} is a CPU build, and VARIANT is cuda: let find-links of uv name no folder with one")
     return list(releases)
 
 

@@ -33,7 +33,7 @@ def test_a_misspelt_argument_stops_the_build(variant: str, extra: str, named: st
         extras(PYPROJECT, variant, (extra,))
 
 
-CPU = ["filelock==4.2.11", "nvidia-nccl-cu12==2.32.3", "torch==2.13.0+cpu"]
+CPU = ["nvidia-ml-py==13.615.71", "nvidia-nccl-cu12==2.32.3", "torch==2.13.0+cpu"]
 CUDA = ["nvidia-cudnn-cu13==9.20", "nvidia-nccl-cu12==2.32.3", "torch==2.13.0", "triton==3.7"]
 
 

@@ -140,10 +140,12 @@ class ProcessRunner:
 
     def start(self, spec: ContainerSpec, sink: Sink) -> Running:
         here = {mount.path: str(mount.source) for mount in spec.mounts}
-        program = self._entry_points[spec.image]
+        # The stand-in is of this machine, and may lie where a container has a mount.
+        program, given = self._entry_points[spec.image], spec.arguments
         if spec.command is not None:
-            program = (*program, *spec.command[1:]) if spec.command[0] == PROGRAM else spec.command
-        command = [translated(part, here) for part in (*program, *spec.arguments)]
+            kept = spec.command[0] == PROGRAM
+            program, given = program if kept else (), (*spec.command[kept:], *spec.arguments)
+        command = [*program, *(translated(part, here) for part in given)]
         variables = {name: translated(value, here) for name, value in spec.environment.items()}
         environment = {**self._environment, **variables, "TERMINATION_LOG": str(spec.termination_log)}
         return _Process(command, sink, environment)
