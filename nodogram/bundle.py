@@ -7,8 +7,10 @@ digests mean equal models.
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import json
+import shutil
 import tarfile
 import tempfile
 from collections.abc import Sequence
@@ -316,6 +318,7 @@ def _read_json(path: Path) -> Any:
 def _unpack(path: Path) -> Path:
     """Unpack a tar into a temporary folder that lives as long as the process."""
     target = Path(tempfile.mkdtemp(prefix="nodogram-bundle-"))
+    atexit.register(shutil.rmtree, target, ignore_errors=True)
     try:
         with tarfile.open(path) as archive:
             archive.extractall(target, filter="data")

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sealed_bundle import write_sealed_bundle
 
 from nodogram.bundle import BundleManifest, list_files, load_bundle, manifest_differences, read_manifest
 from nodogram.errors import BundleError, Reason
@@ -80,6 +84,20 @@ def test_known_answers_are_reproduced_from_a_tar(bundle: Path, tmp_path: Path) -
     results = list(reproduce(load_bundle(archive)))
     assert len(results) == 2
     assert max(r.probability_difference for r in results) < 1e-6
+
+
+def test_nothing_unpacked_stays_behind(tmp_path: Path) -> None:
+    write_sealed_bundle(tmp_path / "bundle")
+    with tarfile.open(tmp_path / "bundle.tar", "w") as tar:
+        tar.add(tmp_path / "bundle", arcname="bundle")
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    command = [sys.executable, "-m", "nodogram", "bundle", "show", str(tmp_path / "bundle.tar")]
+    environment = {**os.environ, "TMPDIR": str(scratch)}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+    # It was unpacked, and read as far as a file that a sealed bundle lacks.
+    assert "BUNDLE_FILE_MISSING dlr.json" in done.stderr
+    assert not list(scratch.glob("nodogram-bundle-*"))
 
 
 def test_a_model_that_computes_something_else_fails_its_known_answers(bundle: Path) -> None:
