@@ -23,6 +23,15 @@ rm -rf "$1"/usr/share/man/* "$1"/usr/share/locale/* "$1"/usr/share/doc/*
 rm -rf "$1"/tmp/* "$1"/var/lib/apt/lists/* "$1"/var/cache/apt/* "$1"/usr/lib/python3.11/EXTERNALLY-MANAGED
 for name in python python3 python3.11; do ln -s /usr/bin/python3.11 "$1"/usr/local/bin/$name; done
 """
+_OPTIONS = (
+    "--variant=minbase",
+    f"--include={','.join(_PACKAGES)}",
+    '--aptopt=APT::Install-Recommends "false"',
+    "--dpkgopt=force-unsafe-io",
+    # /usr merged from the beginning, which saves usrmerge, with all of Perl.
+    "--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr",
+    f"--customize-hook={_HOOK}",
+)
 _DOCKERFILE = """FROM scratch
 ADD rootfs.tar /
 ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
@@ -38,7 +47,7 @@ def build_base(podman: Podman) -> str:
     PodmanError
         If mmdebstrap is not installed or fails.
     """
-    recipe = hashlib.sha256(repr((SUITE, _PACKAGES, _HOOK, _DOCKERFILE)).encode()).hexdigest()[:12]
+    recipe = hashlib.sha256(repr((SUITE, _OPTIONS, _DOCKERFILE)).encode()).hexdigest()[:12]
     label = f"recipe={recipe}"
     if podman("images", "--quiet", "--filter", f"label={label}", "--filter", f"reference={BASE}").stdout.strip():
         return BASE
@@ -53,10 +62,7 @@ def build_base(podman: Podman) -> str:
 
 
 def _root_file_system(path: Path) -> None:
-    command = ["mmdebstrap", "--variant=minbase", f"--include={','.join(_PACKAGES)}"]
-    command += ['--aptopt=APT::Install-Recommends "false"', "--dpkgopt=force-unsafe-io"]
-    # /usr merged from the beginning, which saves usrmerge, with all of Perl.
-    command += ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr", f"--customize-hook={_HOOK}", SUITE, str(path)]
+    command = ["mmdebstrap", *_OPTIONS, SUITE, str(path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise PodmanError(f"mmdebstrap exited {done.returncode}: {done.stderr.strip()[-2000:]}")

@@ -32,16 +32,21 @@ _SPARE = (
 def finish(environment: Path, names: Sequence[str] = ()) -> None:
     """Remove and compile; what cannot be compiled is for other Pythons, and is left to whoever imports it."""
     packages = next((environment / "lib").glob("python3*")) / "site-packages"
+    if not names:
+        _remove_spare(packages)
+    # Not by time: layers and registries are free to change that, and a stale file could never be rewritten.
+    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
+    for folder in [packages / name for name in names] or [packages]:
+        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode)
+
+
+def _remove_spare(packages: Path) -> None:
     for path in [found for pattern in _SPARE for found in packages.glob(pattern)]:
         if path.is_dir():
             shutil.rmtree(path)
         else:
             # It may have gone with a folder.
             path.unlink(missing_ok=True)
-    # Not by time: layers and registries are free to change that, and a stale file could never be rewritten.
-    mode = py_compile.PycInvalidationMode.UNCHECKED_HASH
-    for folder in [packages / name for name in names] or [packages]:
-        compileall.compile_dir(folder, quiet=2, workers=0, invalidation_mode=mode)
 
 
 if __name__ == "__main__":
