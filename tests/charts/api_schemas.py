@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
+import re
+import tarfile
 from collections.abc import Mapping
 from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
-from typing import Annotated, Any, Literal
+from pathlib import Path
+from typing import Any
 
 import cloudcoil.models.cert_manager.v1 as cert_manager
 import cloudcoil.models.keda.v1alpha1 as keda
@@ -15,8 +20,6 @@ import cloudcoil.models.prometheus_operator.v1 as prometheus_operator
 import kubernetes_validate
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
 from referencing import Registry, Resource
 
 CUSTOM = {
@@ -25,23 +28,26 @@ CUSTOM = {
     ("keda.sh/v1alpha1", "ScaledObject"): keda.ScaledObject,
     ("cert-manager.io/v1", "Certificate"): cert_manager.Certificate,
 }
-_Name = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$", max_length=63)]
-_Host = Annotated[
-    str, Field(pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$", max_length=253)
-]
-_Port = Annotated[int, Field(ge=1, le=65535)]
+# The release of the Gateway API in this package, 1.0.0, has the fields of GRPCRoute v1 still under v1alpha2.
+ROUTES = {
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"): "v1/HTTPRoute",
+    ("gateway.networking.k8s.io/v1", "GRPCRoute"): "v1alpha2/GRPCRoute",
+}
+# What `make test` fetches.
+GATEWAY_API = Path(__file__).parents[2] / ".venv/share/kubernetes-models-gateway-api-0.5.1.tgz"
+_SHA256 = "3650c87c49f95ccf5fee93f29a076ea4781e2a346fbe085a1143a4da9323d156"
+_METADATA = "https://kubernetes.io/api/_definitions.json#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
 
 
 def faults(document: Mapping[str, Any], version: str) -> list[str]:
     """Return what is wrong with an object, each with its path."""
     kind = (document["apiVersion"], document["kind"])
-    if kind in ROUTES:
-        return _route_faults(ROUTES[kind], document)
     if kind in CUSTOM:
         # Of alternatives such as "a list of rules or null" the one that fits best is what was meant.
         error = best_match(_custom(kind).iter_errors(document))
         return [] if error is None else [f"{_path(error.absolute_path)}: {error.message[:200]}"]
-    return [f"{_path(error.absolute_path)}: {error.message[:200]}" for error in _core(*kind, version).iter_errors(document)]
+    validator = _route(kind, version) if kind in ROUTES else _core(*kind, version)
+    return [f"{_path(error.absolute_path)}: {error.message[:200]}" for error in validator.iter_errors(document)]
 
 
 @cache
@@ -70,6 +76,22 @@ def _custom(kind: tuple[str, str]) -> Draft202012Validator:
     return Draft202012Validator(schema)
 
 
+@cache
+def _route(kind: tuple[str, str], version: str) -> Draft202012Validator:
+    """Return the schema of a route's CRD, which the package keeps as JSON in a module."""
+    packed = GATEWAY_API.read_bytes()
+    assert hashlib.sha256(packed).hexdigest() == _SHA256, f"{GATEWAY_API} is not what was released"
+    with tarfile.open(fileobj=io.BytesIO(packed)) as files:
+        module = files.extractfile(f"package/gateway.networking.k8s.io/{ROUTES[kind]}.mjs")
+        assert module is not None
+        found = re.search(r"^const schema = (\{.*?^\});", module.read().decode(), re.DOTALL | re.MULTILINE)
+    assert found is not None
+    schema = json.loads(found[1])
+    _close(schema)
+    schema["properties"] |= {"apiVersion": {"const": kind[0]}, "metadata": {"$ref": _METADATA}}
+    return Draft202012Validator(schema, registry=_definitions(version))
+
+
 def _close(schema: Any) -> None:
     if isinstance(schema, dict):
         if schema.get("type") == "object" and "properties" in schema:
@@ -83,84 +105,3 @@ def _close(schema: Any) -> None:
 
 def _path(parts: Any) -> str:
     return ".".join(map(str, parts)) or "."
-
-
-class _Part(BaseModel):
-    """A part of a route, after the reference of the Gateway API v1 (https://gateway-api.sigs.k8s.io/reference/spec/)."""
-
-    model_config = ConfigDict(extra="forbid", alias_generator=to_camel, strict=True)
-
-
-class _ParentReference(_Part):
-    name: _Name
-    group: str = "gateway.networking.k8s.io"
-    kind: str = "Gateway"
-    namespace: _Name | None = None
-    section_name: str | None = None
-    port: _Port | None = None
-
-
-class _BackendReference(_Part):
-    name: _Name
-    port: _Port
-
-
-class _PathMatch(_Part):
-    type: Literal["Exact", "PathPrefix", "RegularExpression"]
-    value: Annotated[str, Field(pattern="^/")]
-
-
-class _HttpMatch(_Part):
-    path: _PathMatch
-
-
-class _Timeouts(_Part):
-    request: Annotated[str, Field(pattern=r"^([0-9]{1,5}(h|m|s|ms)){1,4}$")]
-
-
-class _Mirror(_Part):
-    backend_ref: _BackendReference
-
-
-class _MirrorFilter(_Part):
-    type: Literal["RequestMirror"]
-    request_mirror: _Mirror
-
-
-class _HttpRule(_Part):
-    matches: Annotated[list[_HttpMatch], Field(max_length=64)]
-    backend_refs: Annotated[list[_BackendReference], Field(max_length=16)]
-    filters: Annotated[list[_MirrorFilter], Field(max_length=16)] = []
-    timeouts: _Timeouts | None = None
-
-
-class _GrpcRule(_Part):
-    backend_refs: Annotated[list[_BackendReference], Field(max_length=16)]
-    filters: Annotated[list[_MirrorFilter], Field(max_length=16)] = []
-
-
-class _HttpRouteSpec(_Part):
-    parent_refs: Annotated[list[_ParentReference], Field(max_length=32)]
-    hostnames: Annotated[list[_Host], Field(max_length=16)] = []
-    rules: Annotated[list[_HttpRule], Field(min_length=1, max_length=16)]
-
-
-class _GrpcRouteSpec(_Part):
-    parent_refs: Annotated[list[_ParentReference], Field(max_length=32)]
-    hostnames: Annotated[list[_Host], Field(max_length=16)] = []
-    rules: Annotated[list[_GrpcRule], Field(min_length=1, max_length=16)]
-
-
-ROUTES: dict[tuple[str, str], type[_Part]] = {
-    ("gateway.networking.k8s.io/v1", "HTTPRoute"): _HttpRouteSpec,
-    ("gateway.networking.k8s.io/v1", "GRPCRoute"): _GrpcRouteSpec,
-}
-
-
-def _route_faults(model: type[_Part], document: Mapping[str, Any]) -> list[str]:
-    unknown = set(document) - {"apiVersion", "kind", "metadata", "spec"}
-    try:
-        model.model_validate(document["spec"])
-    except ValidationError as error:
-        return [f"spec.{_path(e['loc'])}: {e['msg']}" for e in error.errors()]
-    return [f"{name} is no field" for name in sorted(unknown)]
