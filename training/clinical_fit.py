@@ -102,6 +102,6 @@ def _fit(
         design_matrix(predictors, records),
         column_names(predictors),
         outcome,
-        interval=settings.interval if interval else "wald",
+        interval=settings.interval if interval else None,
         separation=settings.separation,
     )

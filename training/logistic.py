@@ -60,7 +60,7 @@ class LogisticFit:
     p_value: tuple[float, ...]
     log_likelihood: float
     method: str
-    interval: Interval
+    interval: Interval | None
     notes: tuple[str, ...] = ()
 
 
@@ -79,7 +79,7 @@ def fit_logistic(
     names: tuple[str, ...],
     outcome: NDArray[np.int64],
     *,
-    interval: Interval,
+    interval: Interval | None,
     separation: Separation,
     level: float = 0.95,
 ) -> LogisticFit:
@@ -94,7 +94,8 @@ def fit_logistic(
         (n,), 0 or 1, both present.
     interval
         ``wald``, or ``profile``: bounds where the (penalized) likelihood ratio statistic reaches its chi-squared limit. A
-        fit by Firth's penalty always gets ``profile``: Wald's mislead where the outcomes separate.
+        fit by Firth's penalty always gets ``profile``: Wald's mislead where the outcomes separate. ``None`` leaves intervals
+        and p values out, where the coefficients alone are wanted: finding profile bounds takes many times as long as the fit.
     separation
         What to do when a combination of columns separates the outcomes and no maximum exists: ``firth`` fits with Jeffreys'
         prior and says so, ``stop`` refuses.
@@ -116,12 +117,15 @@ def fit_logistic(
     # Standardized columns: the same model, but a step and a tolerance mean the same for age, volume and indicators.
     X = np.column_stack([np.ones(outcome.size), (design[:, columns] - center) / scale])
     solution, remarks = _solve(X, outcome, tuple(names[j] for j in columns), separation)
-    if solution.penalty == "jeffreys":
-        interval = "profile"
-    bounds = _wald(solution, level) if interval == "wald" else _profile(X, outcome, solution, level)
-    remarks += [
-        f"no profile interval of {names[j]} was found" for j, p in zip(columns, bounds[2][1:], strict=True) if np.isnan(p)
-    ]
+    if interval is None:
+        nothing = np.full(X.shape[1], np.nan)
+        bounds = nothing, nothing, nothing
+    else:
+        interval = "profile" if solution.penalty == "jeffreys" else interval
+        bounds = _wald(solution, level) if interval == "wald" else _profile(X, outcome, solution, level)
+        remarks += [
+            f"no profile interval of {names[j]} was found" for j, p in zip(columns, bounds[2][1:], strict=True) if np.isnan(p)
+        ]
     return _table(design.shape[1], columns, names, solution, bounds, center, scale, interval, (*notes, *remarks))
 
 
@@ -265,7 +269,7 @@ def _table(
     bounds: Bounds,
     center: NDArray[np.float64],
     scale: NDArray[np.float64],
-    interval: Interval,
+    interval: Interval | None,
     notes: tuple[str, ...],
 ) -> LogisticFit:
     """Return to the units of the design; columns without a coefficient get 0 and no interval."""

@@ -46,14 +46,14 @@ def fit_nomogram(
     outcome
         (n,), 0 or 1.
     with_interval
-        ``False`` skips profile intervals, for refits whose coefficients alone are wanted.
+        ``False`` for refits whose coefficients alone are wanted.
     """
     design = np.column_stack([score, design_matrix(predictors, records)])
     fit = fit_logistic(
         design,
         (SCORE, *column_names(predictors)),
         outcome,
-        interval=settings.interval if with_interval else "wald",
+        interval=settings.interval if with_interval else None,
         separation=settings.separation,
     )
     coefficient = dict(zip(fit.names, fit.coefficient, strict=True))

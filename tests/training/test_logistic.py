@@ -105,6 +105,22 @@ def test_firth_reproduces_the_published_endometrial_example() -> None:
     assert np.log(found.high) == pytest.approx([7.85463171, 0.04045547, -1.23272106], abs=1e-6)
 
 
+@pytest.mark.parametrize("separated", [False, True])
+def test_without_an_interval_the_coefficients_are_the_same(separated: bool) -> None:
+    design, outcome = simulate(5)
+    if separated:
+        outcome = (design[:, 0] > 0.1).astype(np.int64)
+    whole = fit_logistic(design, ("a", "b"), outcome, interval="profile", separation="firth")
+    found = fit_logistic(design, ("a", "b"), outcome, interval=None, separation="firth")
+    assert (found.intercept, found.coefficient, found.standard_error) == (
+        whole.intercept,
+        whole.coefficient,
+        whole.standard_error,
+    )
+    assert (found.log_likelihood, found.method, found.notes) == (whole.log_likelihood, whole.method, whole.notes)
+    assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
 @pytest.mark.parametrize("interval", ["wald", "profile"])
 @pytest.mark.parametrize("separated", [False, True])
 def test_units_of_a_column_change_nothing_but_its_units(interval: str, separated: bool) -> None:
