@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.markup import escape
 from rich.status import Status
 
 from images.base import build_base
-from images.build import ROLES, BuiltImage, Role, build_images
+from images.build import ROLES, BuiltImage, Role, build_image
 from images.podman import STORE, prepare_podman
 
 _STEP = re.compile(r"(\[\d+/\d+\] )?STEP \d+/\d+: ")
@@ -31,9 +32,11 @@ def main() -> int:
         podman = prepare_podman(options.store)
         with Console(stderr=True).status("base: made of Debian's packages, unless it is there") as status:
             base = options.base or build_base(podman)
-            roles = tuple(dict.fromkeys(options.role or ROLES))
-            built = build_images(podman, roles, base, options.store, options.variant, said=_Steps(status))
-        for image in built.values():
+            built = [
+                build_image(podman, role, base, options.store, options.variant, said=_Step(role, status))
+                for role in dict.fromkeys(options.role or ROLES)
+            ]
+        for image in built:
             sys.stdout.write(f"{_line(image)}\n")
     except RuntimeError as error:
         sys.stderr.write(f"{error}\n")
@@ -41,18 +44,17 @@ def main() -> int:
     return 0
 
 
-class _Steps:
-    """Shows which step every build is at."""
+@dataclass(frozen=True)
+class _Step:
+    """Shows which step a build is at."""
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
-        self._steps: dict[Role, str] = {}
+    role: Role
+    status: Status
 
-    def __call__(self, role: Role, line: str) -> None:
-        """Take a line of a build."""
+    def __call__(self, line: str) -> None:
+        """Take a line of the build."""
         if _STEP.match(line):
-            self._steps[role] = f"{role}: {line[:_WIDTH]}"
-            self._status.update(escape("\n".join(self._steps.values())))
+            self.status.update(escape(f"{self.role}: {line[:_WIDTH]}"))
 
 
 def _line(image: BuiltImage) -> str:

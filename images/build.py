@@ -1,4 +1,4 @@
-"""Build the images from this tree, with the way to packages that pip on this machine is told to go."""
+"""Build an image from this tree, with the way to packages that pip on this machine is told to go."""
 
 from __future__ import annotations
 
@@ -6,9 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -40,44 +38,36 @@ class BuiltImage:
     build_s: float
 
 
-def build_images(
+def build_image(
     podman: Podman,
-    roles: Sequence[Role],
+    role: Role,
     base: str,
     folder: Path,
     variant: Variant = "cpu",
     *,
-    said: Callable[[Role, str], None] = lambda _role, _line: None,
-) -> dict[Role, BuiltImage]:
-    """Build images side by side, after the steps they begin with alike.
+    said: Callable[[str], None] = lambda _line: None,
+) -> BuiltImage:
+    """Build an image. Both begin with the same steps: whichever comes second finds them done.
 
     Parameters
     ----------
     base
         Image to start from.
     folder
-        For files that live as long as the builds.
+        For files that live as long as the build.
     said
-        Is given every line of every build, by several threads.
+        Is given every line of the build.
 
     Raises
     ------
     PodmanError
-        With the end of what the first build that failed said.
+        With the end of what a build that failed said.
     """
     sources = pip_sources()
-    commands = {role: _command(role, base, variant, sources) for role in roles}
-    mounts = _mounts(sources, folder)
-
-    def build(role: Role) -> BuiltImage:
-        started, name = time.monotonic(), f"localhost/nodogram/{role}:{__version__}-{variant}"
-        podman.watch(*commands[role], *mounts, f"--tag={name}", str(ROOT), said=partial(said, role))
-        return BuiltImage(name, int(podman.inspect("image", name)["Size"]), time.monotonic() - started)
-
-    if len(roles) > 1:
-        podman.watch(*commands[roles[0]], *mounts, "--target=builder", str(ROOT), said=partial(said, roles[0]))
-    with ThreadPoolExecutor(len(roles)) as pool:
-        return dict(zip(roles, pool.map(build, roles), strict=True))
+    started, name = time.monotonic(), f"localhost/nodogram/{role}:{__version__}-{variant}"
+    command = _command(role, base, variant, sources)
+    podman.watch(*command, *_mounts(sources, folder), f"--tag={name}", str(ROOT), said=said)
+    return BuiltImage(name, int(podman.inspect("image", name)["Size"]), time.monotonic() - started)
 
 
 def _command(role: Role, base: str, variant: Variant, sources: Mapping[str, Sequence[str]]) -> list[str]:

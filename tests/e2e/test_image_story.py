@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from images.base import build_base
-from images.build import ROLES, ROOT, BuiltImage, Role, build_images
+from images.build import ROLES, ROOT, BuiltImage, Role, build_image
 from images.podman import STORE, Podman, prepare_podman
 from nodogram.synthesis.cohort import write_cohort
 from tests.deploy.emulator.runners import PodmanRunner
@@ -58,7 +58,7 @@ def podman() -> Podman:
 @pytest.fixture(scope="module")
 def images(podman: Podman) -> dict[Role, BuiltImage]:
     base = os.environ.get("E2E_BASE") or build_base(podman)
-    built = build_images(podman, ROLES, base, STORE)
+    built = {role: build_image(podman, role, base, STORE) for role in ROLES}
     for role, image in built.items():
         print(f"\n{role}: {image.size_bytes / 1e6:.0f} MB, {image.build_s:.0f} s")  # noqa: T201 - what the README states
     return built
