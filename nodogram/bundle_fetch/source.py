@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +101,10 @@ class StoreSource:
 
 
 def _store_source(scheme: str, uri: str) -> StoreSource:
+    if scheme in ("gs", "gcs"):
+        # gcsfs would first ask over gRPC of what type the bucket is: a right that a reader need not have, and a minute of
+        # waiting where gRPC is not let out.
+        os.environ.setdefault("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
     try:
         from fsspec.core import url_to_fs
 
