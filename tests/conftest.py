@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,13 @@ from hypothesis import settings
 # How long an example takes says more about the neighbors on the machine than about the code.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Make the run that many files read at once: every other worker has two minutes of other files before it asks for it."""
+    asking = [item.path for item in items if "tiny_run" in getattr(item, "fixturenames", ())]
+    if asking:
+        items.sort(key=lambda item: item.path != asking[0])
 
 
 @pytest.fixture(scope="session")
@@ -47,17 +54,41 @@ TINY_RECIPE = (
 )
 
 
+# Without network and refits, for what has nothing to do with them.
+RADIOMICS_RECIPE = (
+    ('name = "tiny"', 'name = "radiomics"'),
+    ('names = ["LR", "SVM", "XGBoost"]', 'names = ["LR"]'),
+    ("bootstrap_resamples = 1", "bootstrap_resamples = 0"),
+    ("repeats = 1", "repeats = 0"),
+    ("permutations = 1", "permutations = 0"),
+)
+
+
 @pytest.fixture(scope="session")
 def tiny_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a recipe of the same structure as ``sound`` that runs in seconds."""
     text = (Path(__file__).parents[1] / "training" / "recipes" / "sound.toml").read_text(encoding="utf-8")
-    for old, new in TINY_RECIPE:
+    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
+    path.write_text(_edited(text, TINY_RECIPE), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def radiomics_recipe(tiny_recipe: Path) -> Path:
+    """Return ``tiny_recipe`` without network, refits and all algorithms but one."""
+    head, section, rest = _edited(tiny_recipe.read_text(encoding="utf-8"), RADIOMICS_RECIPE).partition("[network]\n")
+    assert section
+    path = tiny_recipe.with_name("radiomics.toml")
+    path.write_text(head + section + rest.replace("enabled = true", "enabled = false", 1), encoding="utf-8")
+    return path
+
+
+def _edited(text: str, replaced: Iterable[tuple[str, str]]) -> str:
+    for old, new in replaced:
         lines = [new if line.split(" #")[0].strip() == old else line for line in text.splitlines()]
         assert lines != text.splitlines(), old
         text = "\n".join(lines)
-    path = tmp_path_factory.mktemp("recipe") / "tiny.toml"
-    path.write_text(text + "\n", encoding="utf-8")
-    return path
+    return text + "\n"
 
 
 def once(tmp_path_factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

@@ -94,13 +94,10 @@ def test_strict_stops_at_the_first_patient_that_cannot_be_used(damaged_cohort: P
 
 
 def test_without_strict_the_others_are_trained_on_and_the_flow_says_why(
-    damaged_cohort: Path, tiny_recipe: Path, tmp_path: Path
+    damaged_cohort: Path, radiomics_recipe: Path, tmp_path: Path
 ) -> None:
-    radiomics_only = tmp_path / "radiomics.toml"
-    text = tiny_recipe.read_text(encoding="utf-8")
-    radiomics_only.write_text(text.replace("[network]\nenabled = true", "[network]\nenabled = false"), encoding="utf-8")
     out = tmp_path / "run"
-    found = train_run(damaged_cohort, str(radiomics_only), out, RunOptions(False, 2), RunProgress(PHASES))
+    found = train_run(damaged_cohort, str(radiomics_recipe), out, RunOptions(False, 2), RunProgress(PHASES))
     flow = {step.label: step for step in found.flow}
     assert flow["Listed in the cohort table"].count == 40
     assert flow["Complete rows"].excluded == (("CLINICAL_VALUE_INVALID", 1),)

@@ -154,18 +154,22 @@ def test_of_pure_noise_only_the_apparent_figure_is_high(tmp_path: Path) -> None:
     assert found.permutation.pooled.p > 0.05
 
 
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> FinishedRun:
+    return finished_run(tmp_path_factory.mktemp("tuned"), small_recipe({}, network=True), patient_count=32)
+
+
 @pytest.mark.parametrize("mode", ["initial", "refit"])
-def test_the_untuned_network_is_always_a_baseline(tmp_path: Path, mode: str) -> None:
-    recipe = small_recipe({"network": mode, "permutations": 1}, network=True)
-    run = finished_run(tmp_path, recipe, patient_count=32)
+def test_the_untuned_network_is_always_a_baseline(tuned: FinishedRun, tmp_path: Path, mode: str) -> None:
+    run = replace(tuned, recipe=small_recipe({"network": mode, "permutations": 1}, network=True))
     found = gather(run, tmp_path / "work")
     assert found.network == mode
     nomogram = found.frozen.models[-1]
     ids = run.split.development
-    tuned = auc(run.data.outcome_of(ids), np.array([run.fitted.held_out[c].nomogram for c in ids]))
-    assert nomogram.tuned.value == tuned
+    observed = auc(run.data.outcome_of(ids), np.array([run.fitted.held_out[c].nomogram for c in ids]))
+    assert nomogram.tuned.value == observed
     assert nomogram.frozen.value is not None
-    assert nomogram.difference.value == pytest.approx(tuned - nomogram.frozen.value)
+    assert nomogram.difference.value == pytest.approx(observed - nomogram.frozen.value)
     assert found.permutation.pooled is not None
-    expected = tuned if mode == "refit" else nomogram.frozen.value
+    expected = observed if mode == "refit" else nomogram.frozen.value
     assert found.permutation.pooled.observed == pytest.approx(expected)

@@ -16,7 +16,7 @@ from training.run import PHASES, RunOptions, train_run
 
 
 @pytest.fixture(scope="module")
-def two_readers(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tiny_recipe: Path) -> Path:
+def two_readers(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, radiomics_recipe: Path) -> Path:
     """Return a run on the cohort in which a second reader drew exactly what the first one did."""
     folder = tmp_path_factory.mktemp("two-readers")
     cohort = folder / "cohort"
@@ -27,17 +27,8 @@ def two_readers(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tin
         writer = csv.DictWriter(stream, [*rows[0], "roi_reader_b"])
         writer.writeheader()
         writer.writerows({**row, "roi_reader_b": row["roi"]} for row in rows)
-    recipe = folder / "recipe.toml"
-    text = tiny_recipe.read_text(encoding="utf-8")
-    # Outlines are what this is about: no network, one algorithm, no refits.
-    smallest = {"names": '["LR"]', "bootstrap_resamples": "0", "repeats": "0", "permutations": "0", "noise_runs": "0"}
-    for key, value in smallest.items():
-        text = "\n".join(f"{key} = {value}" if line.startswith(f"{key} =") else line for line in text.splitlines())
-    head, section, rest = text.partition("[network]\n")
-    text = head + section + rest.replace("enabled = true", "enabled = false", 1)
-    recipe.write_text(text, encoding="utf-8")
     options = RunOptions(resume=False, jobs=2)
-    train_run(cohort, str(recipe), folder / "run", options, RunProgress(PHASES, Console(stderr=True, quiet=True)))
+    train_run(cohort, str(radiomics_recipe), folder / "run", options, RunProgress(PHASES, Console(stderr=True, quiet=True)))
     return folder / "run"
 
 
