@@ -79,7 +79,7 @@ def unlabel(deployment: dict[str, Any]) -> None:
     [
         ("Deployment", "gateway", lambda d: server(d).update(readinesProbe={}), "spec.template.spec.containers.0"),
         ("Deployment", "gateway", lambda d: d["spec"].update(replicas="2"), "spec.replicas"),
-        ("HTTPRoute", "gateway", lambda d: d["spec"]["rules"][0].update(timeout={}), "spec.rules.0.timeout"),
+        ("HTTPRoute", "gateway", lambda d: d["spec"]["rules"][0].update(timeout={}), "spec.rules.0"),
         ("GRPCRoute", "gateway", lambda d: d["spec"]["parentRefs"][0].update(port=0), "spec.parentRefs.0.port"),
         ("ServiceMonitor", "monitoring", lambda d: d["spec"]["endpoints"][0].update(prot="http"), "spec.endpoints.0"),
         ("PrometheusRule", "monitoring", lambda d: d["spec"]["groups"][0]["rules"][0].update(exp="1"), "spec.groups.0.rules.0"),
