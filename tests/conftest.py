@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import shutil
 from collections.abc import Callable, Iterable
@@ -126,3 +127,37 @@ def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tiny_r
         train_run(tiny_cohort, str(tiny_recipe), folder, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
 
     return once(tmp_path_factory, "tiny-run", make)
+
+
+@pytest.fixture(scope="session")
+def uneven_cohort(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -> Path:
+    """Return the cohort with what no model is needed for.
+
+    A second reader who drew exactly what the first one did; a first patient whose image cannot be read; a second one whose
+    report is neither of its levels.
+    """
+
+    def make(folder: Path) -> None:
+        shutil.copytree(tiny_cohort, folder)
+        with (folder / "cohort.csv").open(encoding="utf-8", newline="") as stream:
+            rows = [{**row, "roi_reader_b": row["roi"]} for row in csv.DictReader(stream)]
+        (folder / rows[0]["image"]).write_bytes(b"not an image")
+        rows[1]["ct_reported_lnm"] = "maybe"
+        with (folder / "cohort.csv").open("w", encoding="utf-8", newline="") as stream:
+            writer = csv.DictWriter(stream, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+
+    return once(tmp_path_factory, "uneven-cohort", make)
+
+
+@pytest.fixture(scope="session")
+def uneven_run(tmp_path_factory: pytest.TempPathFactory, uneven_cohort: Path, radiomics_recipe: Path) -> Path:
+    """Return the folder of a run on the uneven cohort, by radiomics alone."""
+    from training.progress import RunProgress
+    from training.run import PHASES, RunOptions, train_run
+
+    def make(folder: Path) -> None:
+        train_run(uneven_cohort, str(radiomics_recipe), folder, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
+
+    return once(tmp_path_factory, "uneven-run", make)

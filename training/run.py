@@ -348,7 +348,7 @@ def _warnings(
             f"{events} patients in the rarer outcome class, {columns} candidate coefficient{'s' * (columns > 1)} in the "
             f"nomogram: fewer than {EVENTS_PER_PREDICTOR} each; expect wide intervals and overfitting."
         )
-    excluded = len(material.extracted.failures) + material.table_exclusions.total()
+    excluded = len({f.label for f in material.extracted.failures}) + material.table_exclusions.total()
     if excluded:
         notes.append(f"{excluded} patients or outlines could not be used; see the cohort flow.")
     if recipe.score.source == "apparent":
@@ -359,7 +359,8 @@ def _warnings(
 def _flow(material: Material) -> tuple[FlowStep, ...]:
     extracted, split, refused = material.extracted, material.split, material.table_exclusions
     listed = len(material.cohort.patients) + refused.total()
-    failed = Counter(f.reason.value for f in extracted.failures if f.label not in extracted.cases)
+    # By patient: an image that cannot be read fails with every outline drawn on it.
+    failed = Counter({f.label: f.reason.value for f in extracted.failures if f.label not in extracted.cases}.values())
     return (
         FlowStep(label="Listed in the cohort table", count=listed),
         FlowStep(label="Complete rows", count=len(material.cohort.patients), excluded=tuple(sorted(refused.items()))),

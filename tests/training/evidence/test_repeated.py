@@ -2,38 +2,17 @@ from __future__ import annotations
 
 import csv
 import json
-import shutil
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from training.cohort import load_cohort
 from training.evidence.document import load_evidence
-from training.progress import RunProgress
 from training.recipe import load_recipe
-from training.run import PHASES, RunOptions, train_run
 
 
-@pytest.fixture(scope="module")
-def two_readers(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, radiomics_recipe: Path) -> Path:
-    """Return a run on the cohort in which a second reader drew exactly what the first one did."""
-    folder = tmp_path_factory.mktemp("two-readers")
-    cohort = folder / "cohort"
-    shutil.copytree(tiny_cohort, cohort)
-    with (cohort / "cohort.csv").open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    with (cohort / "cohort.csv").open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, [*rows[0], "roi_reader_b"])
-        writer.writeheader()
-        writer.writerows({**row, "roi_reader_b": row["roi"]} for row in rows)
-    options = RunOptions(resume=False, jobs=2)
-    train_run(cohort, str(radiomics_recipe), folder / "run", options, RunProgress(PHASES, Console(stderr=True, quiet=True)))
-    return folder / "run"
-
-
-def test_the_same_outline_twice_agrees_entirely(two_readers: Path) -> None:
-    agreement = load_evidence(two_readers).agreement
+def test_the_same_outline_twice_agrees_entirely(uneven_run: Path) -> None:
+    agreement = load_evidence(uneven_run).agreement
     assert agreement is not None
     assert agreement.source == "outlines of two readers"
     assert agreement.form == "ICC(2,1)"
@@ -48,10 +27,10 @@ def test_the_same_outline_twice_agrees_entirely(two_readers: Path) -> None:
     assert {(c.dice, c.hausdorff_95_mm) for c in agreement.outlines.cases} == {(1.0, 0.0)}
 
 
-def test_only_development_patients_are_read_twice(two_readers: Path, tiny_cohort: Path) -> None:
-    agreement = load_evidence(two_readers).agreement
+def test_only_development_patients_are_read_twice(uneven_run: Path, tiny_cohort: Path) -> None:
+    agreement = load_evidence(uneven_run).agreement
     assert agreement is not None
-    with (two_readers / "predictions.csv").open(newline="") as stream:
+    with (uneven_run / "predictions.csv").open(newline="") as stream:
         development = {row["patient_id"] for row in csv.DictReader(stream) if row["split"] == "development"}
     assert agreement.patient_count == len(development) < len(load_cohort(tiny_cohort).patients)
     assert agreement.outlines is not None
