@@ -120,13 +120,7 @@ def tiny_cohort(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path, tiny_recipe: Path) -> Path:
     """Return the folder of a finished run: the whole chain, small."""
-    from training.progress import RunProgress
-    from training.run import PHASES, RunOptions, train_run
-
-    def make(folder: Path) -> None:
-        train_run(tiny_cohort, str(tiny_recipe), folder, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
-
-    return once(tmp_path_factory, "tiny-run", make)
+    return _trained(tmp_path_factory, "tiny-run", tiny_cohort, tiny_recipe)
 
 
 @pytest.fixture(scope="session")
@@ -154,10 +148,14 @@ def uneven_cohort(tmp_path_factory: pytest.TempPathFactory, tiny_cohort: Path) -
 @pytest.fixture(scope="session")
 def uneven_run(tmp_path_factory: pytest.TempPathFactory, uneven_cohort: Path, radiomics_recipe: Path) -> Path:
     """Return the folder of a run on the uneven cohort, by radiomics alone."""
+    return _trained(tmp_path_factory, "uneven-run", uneven_cohort, radiomics_recipe)
+
+
+def _trained(tmp_path_factory: pytest.TempPathFactory, name: str, cohort: Path, recipe: Path) -> Path:
     from training.progress import RunProgress
     from training.run import PHASES, RunOptions, train_run
 
     def make(folder: Path) -> None:
-        train_run(uneven_cohort, str(radiomics_recipe), folder, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
+        train_run(cohort, str(recipe), folder, RunOptions(resume=False, jobs=2), RunProgress(PHASES))
 
-    return once(tmp_path_factory, "uneven-run", make)
+    return once(tmp_path_factory, name, make)
