@@ -50,6 +50,8 @@ $(GATEWAY_API): .venv/.complete
 # Files of tests side by side, in order: the longest stories come early. A worker needs up to 4 GB.
 WORKERS ?= 2
 test: setup $(GATEWAY_API)
+	@# For the many processes that tests start, which may have been told to keep no bytecode (PYTHONDONTWRITEBYTECODE).
+	$(BIN)/python -m compileall -q nodogram training serving deploy proto
 	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 demo: setup
