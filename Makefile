@@ -52,7 +52,8 @@ WORKERS ?= 2
 test: setup $(GATEWAY_API)
 	@# For the many processes that tests start, which may have been told to keep no bytecode (PYTHONDONTWRITEBYTECODE).
 	$(BIN)/python -m compileall -q nodogram training serving deploy proto
-	$(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
+	@# One thread each: with as many workers as cores, more of them only wait for each other.
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow" -n $(WORKERS) --dist loadfile --no-loadscope-reorder $(PYTEST_ARGS)
 
 demo: setup
 	$(BIN)/nodogram demo --out demo
