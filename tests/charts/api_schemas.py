@@ -33,7 +33,6 @@ ROUTES = {
     ("gateway.networking.k8s.io/v1", "HTTPRoute"): "v1/HTTPRoute",
     ("gateway.networking.k8s.io/v1", "GRPCRoute"): "v1alpha2/GRPCRoute",
 }
-# What `make test` fetches.
 GATEWAY_API = Path(__file__).parents[2] / ".venv/share/kubernetes-models-gateway-api-0.5.1.tgz"
 _SHA256 = "3650c87c49f95ccf5fee93f29a076ea4781e2a346fbe085a1143a4da9323d156"
 _METADATA = "https://kubernetes.io/api/_definitions.json#/$defs/io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta"
@@ -79,6 +78,7 @@ def _custom(kind: tuple[str, str]) -> Draft202012Validator:
 @cache
 def _route(kind: tuple[str, str], version: str) -> Draft202012Validator:
     """Return the schema of a route's CRD, which the package keeps as JSON in a module."""
+    assert GATEWAY_API.is_file(), f"{GATEWAY_API} is not there; make test fetches it"
     packed = GATEWAY_API.read_bytes()
     assert hashlib.sha256(packed).hexdigest() == _SHA256, f"{GATEWAY_API} is not what was released"
     with tarfile.open(fileobj=io.BytesIO(packed)) as files:
